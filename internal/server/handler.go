@@ -1,0 +1,140 @@
+package server
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// HeaderRequestID carries a request's id; a client's own is kept if it is short and printable.
+const HeaderRequestID = "X-Request-Id"
+
+// HandlerFunc is an HTTP handler that returns its error instead of writing it.
+type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
+
+// Options of an adapter. The zero value works.
+type Options struct {
+	// Log gets one line a request. Lines of health checks are at debug level. If nil, nothing is logged.
+	Log *zerolog.Logger
+	// Translate turns an error into its answer. If nil, the function Translate.
+	Translate func(error) *Error
+	// WriteError answers in the way of a protocol. If nil, the function WriteError.
+	WriteError func(w http.ResponseWriter, r *http.Request, e *Error)
+	// Observe is told of every finished request. If nil, nobody is.
+	Observe func(r *http.Request, status int, took time.Duration)
+}
+
+// Adapt makes an http.Handler of h: it gives the request an id, turns an error or a panic into one answer, and writes
+// one access line.
+func Adapt(h HandlerFunc, o Options) http.Handler {
+	if o.Translate == nil {
+		o.Translate = Translate
+	}
+	if o.WriteError == nil {
+		o.WriteError = func(w http.ResponseWriter, _ *http.Request, e *Error) { WriteError(w, e) }
+	}
+	if o.Log == nil {
+		nop := zerolog.Nop()
+		o.Log = &nop
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := requestID(r)
+		w.Header().Set(HeaderRequestID, id)
+		rec := &recorder{ResponseWriter: w}
+		log := o.Log.With().Str("request", id).Logger()
+		err := call(h, rec, r.WithContext(log.WithContext(r.Context())))
+		status := rec.status
+		var answer *Error
+		if err != nil {
+			answer = o.Translate(err)
+			status = answer.Status
+			if rec.status == 0 {
+				o.WriteError(rec, r, answer)
+			}
+		}
+		if status == 0 {
+			status = http.StatusOK
+		}
+		took := time.Since(start)
+		if o.Observe != nil {
+			o.Observe(r, status, took)
+		}
+		line := log.WithLevel(level(r, status))
+		if answer != nil {
+			line = line.Err(answer)
+		}
+		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", status).
+			Int64("bytes", rec.bytes).Dur("ms", took).Msg("request")
+		if err != nil && rec.status != 0 && rec.status != status {
+			// The answer had begun: only breaking the connection tells the client that it is not whole.
+			panic(http.ErrAbortHandler)
+		}
+	})
+}
+
+func call(h HandlerFunc, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p)
+		default:
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return h(w, r)
+}
+
+func level(r *http.Request, status int) zerolog.Level {
+	switch {
+	case status >= 500:
+		return zerolog.ErrorLevel
+	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+		return zerolog.DebugLevel
+	}
+	return zerolog.InfoLevel
+}
+
+func requestID(r *http.Request) string {
+	id := r.Header.Get(HeaderRequestID)
+	ok := len(id) > 0 && len(id) <= 128
+	for i := 0; ok && i < len(id); i++ {
+		ok = id[i] > ' ' && id[i] < 0x7f
+	}
+	if !ok {
+		id = rand.Text()
+		r.Header.Set(HeaderRequestID, id)
+	}
+	return id
+}
+
+// recorder remembers the status and counts the bytes of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

@@ -1,0 +1,29 @@
+package knative
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors of an engine's data path, for errors.Is.
+var (
+	// ErrOverloaded says that the revision's queue is full: try again later.
+	ErrOverloaded = errors.New("queue is full")
+	// ErrNotReady says that the revision has no replica that answers and will not have one soon.
+	ErrNotReady = errors.New("no replica is ready")
+	// ErrLost says that the replica went away before it answered and the request may not be sent twice.
+	ErrLost = errors.New("replica was lost")
+	// ErrNoRevision says that there is no such revision.
+	ErrNoRevision = errors.New("no such revision")
+)
+
+// RetryAfter is what clients are told on ErrOverloaded, ErrNotReady and ErrLost.
+const RetryAfter = time.Second
+
+// Headers that an engine sets on an answer.
+const (
+	// HeaderRevision names the revision that answered.
+	HeaderRevision = "X-Weir-Revision"
+	// HeaderColdStart is "true" if the request waited for a replica to start.
+	HeaderColdStart = "X-Weir-Cold-Start"
+)
