@@ -1,0 +1,32 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"net/http"
+)
+
+// serveLive answers 200 while the process can still become or be ready.
+func serveLive(_ *Server, st *state, w http.ResponseWriter, _ *http.Request) error {
+	if errors.Is(st.err, errFailed) {
+		return notReady(st.err)
+	}
+	return writeText(w, "ok\n")
+}
+
+// serveReady answers 200 once a loaded and warm model is set.
+func serveReady(_ *Server, _ *state, w http.ResponseWriter, _ *http.Request) error {
+	return writeText(w, "ready\n")
+}
+
+func serveMetrics(s *Server, _ *state, w http.ResponseWriter, r *http.Request) error {
+	s.metrics.handler.ServeHTTP(w, r)
+	return nil
+}
+
+func writeText(w http.ResponseWriter, text string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	// A client that is gone is nobody's error.
+	_, _ = io.WriteString(w, text)
+	return nil
+}
