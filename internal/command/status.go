@@ -1,0 +1,110 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"weir.dev/weir/knative"
+	"weir.dev/weir/knative/local"
+)
+
+func (e *env) status() *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "status [NAME]",
+		Short: "Show services, revisions, traffic, replicas and load",
+		Long: `Show what runs: a line for every revision with its tags, its share of the traffic, replicas ready of those wanted,
+the mean concurrency and the requests per second over the last second, the requests that wait, and its state:
+Ready, Idle (scaled to zero, starts on the first request), Starting or Failed.`,
+		Example: `  weir status
+  weir status imagenet -o json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := local.Dial(e.state)
+			if err != nil {
+				return err
+			}
+			all, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				s, err := named(all, args[0])
+				if err != nil {
+					return err
+				}
+				all = []knative.ServiceStatus{s}
+			}
+			if out == outputJSON {
+				return printJSON(e.out, all)
+			}
+			return printStatus(e.out, all)
+		},
+	}
+	outputFlag(cmd, &out, outputTable, outputJSON)
+	return cmd
+}
+
+// named picks one service by name; the error lists the names there are.
+func named(all []knative.ServiceStatus, name string) (knative.ServiceStatus, error) {
+	names := make([]string, 0, len(all))
+	for _, s := range all {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) == 0 {
+		return knative.ServiceStatus{}, fmt.Errorf("there is no service %q: none is deployed", name)
+	}
+	return knative.ServiceStatus{}, fmt.Errorf("there is no service %q: there is %s", name, strings.Join(names, ", "))
+}
+
+func printStatus(w io.Writer, all []knative.ServiceStatus) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "No services yet. Deploy one: weir deploy NAME --model DIR")
+		return err
+	}
+	rows := [][]string{{"SERVICE", "REVISION", "TAG", "TRAFFIC", "REPLICAS", "CONCURRENCY", "QUEUE", "RPS", "STATE"}}
+	var notes []string
+	for _, s := range all {
+		for i, r := range s.Revisions {
+			name := s.Name
+			if i > 0 {
+				name = ""
+			}
+			rows = append(rows, []string{
+				name, r.Name, dash(strings.Join(r.Tags, ",")), strconv.Itoa(r.Percent) + "%",
+				fmt.Sprintf("%d/%d", r.Ready, r.Wanted), strconv.FormatFloat(r.Concurrency, 'f', 1, 64),
+				strconv.Itoa(r.Queue), strconv.FormatFloat(r.RPS, 'f', 1, 64), string(r.State),
+			})
+			if r.Message != "" {
+				notes = append(notes, r.Name+": "+r.Message)
+			}
+		}
+		if len(s.Revisions) == 0 {
+			rows = append(rows, []string{s.Name, "-", "-", "-", "-", "-", "-", "-", "-"})
+		}
+		if s.Message != "" {
+			notes = append(notes, s.Name+": "+s.Message)
+		}
+	}
+	if err := table(w, rows); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		fmt.Fprintln(w, n)
+	}
+	return nil
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
