@@ -68,7 +68,12 @@ func sharedWeir(t *testing.T) *weir {
 			shared.err = err
 			return
 		}
-		shared.weir, shared.err = startWeir(dir, "-f", filepath.Join(root, "knative"))
+		w, err := startWeir(dir, "-f", filepath.Join(root, "knative"))
+		if err != nil {
+			shared.err = err
+			return
+		}
+		shared.weir = w
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -118,14 +123,19 @@ func startWeir(dir string, args ...string) (*weir, error) {
 	args = append([]string{"up", "--state", w.state, "--listen", "127.0.0.1:0", "--allow-fetch", "127.0.0.0/8"}, args...)
 	w.cmd = exec.Command(filepath.Join(root, "bin/weir"), args...)
 	w.cmd.Dir = dir
+	return w, w.start()
+}
+
+// start runs w.cmd and waits until it says that weir is up.
+func (w *weir) start() error {
 	// Its own group: a Ctrl-C in the terminal is for the test, which then ends weir.
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := w.cmd.StderrPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	up := make(chan string, 1)
 	go func() {
@@ -142,11 +152,11 @@ func startWeir(dir string, args ...string) (*weir, error) {
 	}()
 	select {
 	case w.addr = <-up:
-		return w, nil
+		return nil
 	case <-w.ended:
-		return nil, fmt.Errorf("weir ended: %v\n%s", w.err, w.tail())
+		return fmt.Errorf("weir ended: %v\n%s", w.err, w.tail())
 	case <-time.After(60 * time.Second):
-		return nil, errors.Join(fmt.Errorf("weir is not up after 60 s\n%s", w.tail()), w.stop())
+		return errors.Join(fmt.Errorf("weir is not up after 60 s\n%s", w.tail()), w.stop())
 	}
 }
 
@@ -157,7 +167,8 @@ func (w *weir) stop() error {
 		return nil // the test ended it itself
 	default:
 	}
-	if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
+	// To the whole group, as a terminal does: replicas are in groups of their own.
+	if err := syscall.Kill(-w.cmd.Process.Pid, syscall.SIGINT); err != nil {
 		return err
 	}
 	select {

@@ -1,0 +1,237 @@
+package test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir.dev/weir/knative"
+)
+
+// TestDeployOneOfYourOwn walks a SavedModel that weir has never seen through its life.
+func TestDeployOneOfYourOwn(t *testing.T) {
+	w := ownWeir(t, quick...)
+	model := filepath.Join(root, "build/fixtures/half_plus_two/1")
+	if out := w.must(t, "status"); !strings.Contains(out, "No services yet") {
+		t.Errorf("status of nothing says %q", out)
+	}
+	w.must(t, "deploy", "half", "--model", model, "--min-scale", "1", "--concurrency", "8", "--env", "GREETING=hello")
+	half := func(args ...string) string {
+		return w.must(t, append([]string{"predict", "half", "-o", "json", "--json", writeFile(t, `{"instances":[1.0,2.0,5.0]}`)}, args...)...)
+	}
+	var a struct{ Predictions []float64 }
+	if err := json.Unmarshal([]byte(half()), &a); err != nil || !cmp.Equal(a.Predictions, []float64{2.5, 3, 4.5}) {
+		t.Errorf("half of 1, 2, 5 plus two is %v (%v)", a.Predictions, err)
+	}
+	w.must(t, "deploy", "half", "--model", "file://"+model, "--version", "2", "--tag", "next", "--traffic", "0")
+	half("--tag", "next")
+	half("--version", "2")
+
+	var all []knative.ServiceStatus
+	if err := json.Unmarshal([]byte(w.must(t, "status", "half", "-o", "json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	percents := map[string]int{}
+	for _, r := range all[0].Revisions {
+		percents[r.Name] = r.Percent
+	}
+	if want := map[string]int{"half-00001": 100, "half-00002": 0}; !cmp.Equal(percents, want) {
+		t.Errorf("traffic is %v, want %v", percents, want)
+	}
+	if out := w.must(t, "logs", "half"); !strings.Contains(out, "half-0000") {
+		t.Errorf("logs have no line of a replica:\n%s", out)
+	}
+	w.must(t, "delete", "half")
+	if _, errs, err := w.run(t.Context(), "predict", "half", "--json", writeFile(t, `{"instances":[1]}`)); err == nil || !strings.Contains(errs, "404") {
+		t.Errorf("predict after delete: %v: %s", err, errs)
+	}
+	await(t, 20*time.Second, "the replicas of a deleted service end", func() bool { return len(w.replicas(t)) == 0 })
+}
+
+// TestDeployFromAnAddress serves a model from an archive behind an address.
+func TestDeployFromAnAddress(t *testing.T) {
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "half.tar.gz")
+	if out, err := exec.Command("tar", "-C", filepath.Join(root, "build/fixtures/half_plus_two"), "-czf", archive, "1").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	files := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	defer files.Close()
+	w := ownWeir(t, quick...)
+	w.must(t, "deploy", "half", "--model", files.URL+"/half.tar.gz", "--env", "XDG_CACHE_HOME="+dir)
+	if out := w.must(t, "predict", "half", "--json", writeFile(t, `{"instances":[4.0]}`)); !strings.Contains(out, "4.0") && !strings.Contains(out, "[4]") {
+		t.Errorf("half of 4 plus two is %s", out)
+	}
+	_, errs, err := w.run(t.Context(), "deploy", "half", "--model", files.URL+"/absent.tar.gz", "--env", "XDG_CACHE_HOME="+dir)
+	if err == nil || !strings.Contains(errs, "404") {
+		t.Errorf("deploy of an absent archive: %v: %s", err, errs)
+	}
+	// The revision that failed takes nothing from the one that works.
+	w.must(t, "predict", "half", "--json", writeFile(t, `{"instances":[4.0]}`))
+}
+
+// TestMistakes makes the mistakes that people make and reads what weir says.
+func TestMistakes(t *testing.T) {
+	w := sharedWeir(t)
+	empty := t.TempDir()
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"unknown command", []string{"frobnicate"}, 1, "unknown command"},
+		{"unknown flag", []string{"status", "--colour"}, 2, "unknown flag: --colour"},
+		{"unknown output", []string{"status", "-o", "xml"}, 2, `output "xml" is unknown: it is one of table, json`},
+		{"no name", []string{"predict", "--json", "-"}, 2, "NAME is missing"},
+		{"nothing to send", []string{"predict", "imagenet"}, 2, "give either --image or --json"},
+		{"unknown service", []string{"status", "nobody"}, 1, `no service "nobody": there is digits, embed, imagenet, router`},
+		{"unknown model", []string{"predict", "nobody", "--json", writeFile(t, "{}")}, 1, "digits"},
+		{"unknown tag", []string{"predict", "digits", "--tag", "v9", "--json", writeFile(t, "{}")}, 1, "404"},
+		{"no image", []string{"predict", "imagenet", "--image", writeFile(t, "hello")}, 1, "expected JPEG, PNG, GIF or BMP"},
+		{"no file", []string{"predict", "imagenet", "--image", "/nowhere.jpg"}, 1, "/nowhere.jpg"},
+		{"broken JSON", []string{"predict", "digits", "--json", writeFile(t, `{"instances": [`)}, 1, "400"},
+		{"no model", []string{"deploy", "x"}, 2, "--model is missing"},
+		{"no such folder", []string{"deploy", "x", "--model", "/nowhere"}, 1, "is no folder"},
+		{"a bad name", []string{"deploy", "Not_A_Name", "--model", empty}, 1, "Not_A_Name"},
+		{"delete nothing", []string{"delete", "nobody"}, 1, "nobody"},
+		{"logs of nothing", []string{"logs", "nobody"}, 1, "nobody"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out, errs, err := w.run(t.Context(), c.args...)
+			code := 0
+			if e, ok := err.(*exec.ExitError); ok {
+				code = e.ExitCode()
+			}
+			if code != c.code || !strings.Contains(errs, c.says) {
+				t.Errorf("exit %d, want %d; it says %q, want %q in it%s", code, c.code, errs, c.says, out)
+			}
+		})
+	}
+	nowhere := &weir{state: filepath.Join(empty, "state")}
+	if _, errs, err := nowhere.run(t.Context(), "status"); err == nil || !strings.Contains(errs, "weir up") {
+		t.Errorf("status without an engine: %v: %s", err, errs)
+	}
+}
+
+// TestAModelThatDoesNotLoad is deployed: the reason is one sentence, and nothing else is harmed.
+func TestAModelThatDoesNotLoad(t *testing.T) {
+	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/20-digits.yaml")}, quick...)...)
+	_, errs, err := w.run(t.Context(), "deploy", "empty", "--model", t.TempDir())
+	if err == nil || !strings.Contains(errs, "empty-00001 failed") || !strings.Contains(errs, "SavedModel") {
+		t.Errorf("deploy of an empty folder: %v: %s", err, errs)
+	}
+	revisionOf(t, w, "/v1/models/digits:predict", nil)
+}
+
+// TestHelp has every command explain itself with an example.
+func TestHelp(t *testing.T) {
+	w := sharedWeir(t)
+	for _, c := range []string{"up", "deploy", "predict", "status", "logs", "delete", "down", "version"} {
+		if out := w.must(t, c, "--help"); !strings.Contains(out, "Examples:\n  ") || !strings.Contains(out, "weir "+c) {
+			t.Errorf("weir %s --help has no example:\n%s", c, out)
+		}
+	}
+}
+
+// TestStateSurvives ends weir by Ctrl-C and by a crash: services come back, and no replica of the dead engine stays.
+func TestStateSurvives(t *testing.T) {
+	dir := shortDir(t)
+	args := append([]string{"-f", filepath.Join(root, "knative/20-digits.yaml")}, quick...)
+	w, err := startWeir(dir, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revisionOf(t, w, "/v1/models/digits:predict", nil)
+	stale := w.replicas(t)
+	if len(stale) == 0 {
+		t.Fatal("digits answered without a replica")
+	}
+	if err := w.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-w.ended
+	for _, pid := range stale {
+		if !alive(pid) {
+			t.Errorf("replica %d ended with its engine: the test wants it to be left over", pid)
+		}
+	}
+
+	w, err = startWeir(dir, quick...) // without -f: the state has digits
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range stale {
+		if alive(pid) {
+			t.Errorf("replica %d of the crashed engine is still there", pid)
+		}
+	}
+	revisionOf(t, w, "/v1/models/digits:predict", nil)
+	left := w.replicas(t)
+	if err := w.stop(); err != nil {
+		t.Error(err)
+	}
+	for _, pid := range left {
+		if alive(pid) {
+			t.Errorf("replica %d outlived a clean end", pid)
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(w.state, "records", "*")); len(files) > 0 {
+		t.Errorf("records left: %v", files)
+	}
+}
+
+// TestDrain ends weir while requests run: each of them is answered.
+func TestDrain(t *testing.T) {
+	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/30-imagenet-lite0.yaml")}, quick...)...)
+	photo := sample(t, "china.jpg")
+	const callers = 8
+	done := make(chan error, callers)
+	for range callers {
+		go func() {
+			resp, err := http.Post(w.url("/v1/models/imagenet:predict"), "image/jpeg", strings.NewReader(string(photo)))
+			if err == nil {
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					err = &http.ProtocolError{ErrorString: resp.Status}
+				}
+			}
+			done <- err
+		}()
+	}
+	await(t, 20*time.Second, "the requests wait for the cold start", func() bool {
+		r := w.revision(t, "imagenet", "")
+		return r.Queue+int(r.Concurrency) > 0 || len(done) > 0
+	})
+	out := w.must(t, "down")
+	if !strings.Contains(out, "weir is down") {
+		t.Errorf("weir down says %q", out)
+	}
+	for range callers {
+		if err := <-done; err != nil {
+			t.Errorf("a request that ran at the end: %v", err)
+		}
+	}
+	<-w.ended
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func writeFile(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+

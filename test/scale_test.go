@@ -1,0 +1,155 @@
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir.dev/weir/knative"
+)
+
+// revision returns a revision's status as `weir status -o json` prints it.
+func (w *weir) revision(t *testing.T, service, revision string) knative.RevisionStatus {
+	t.Helper()
+	var all []knative.ServiceStatus
+	if err := json.Unmarshal([]byte(w.must(t, "status", service, "-o", "json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all[0].Revisions {
+		if r.Name == revision || revision == "" {
+			return r
+		}
+	}
+	t.Fatalf("service %s has no revision %s: %+v", service, revision, all)
+	return knative.RevisionStatus{}
+}
+
+// hey runs the load generator of that name and returns its answers by status.
+func hey(ctx context.Context, t *testing.T, args ...string) map[int]int {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "hey"}, args...)...)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("hey: %v\n%s", err, out)
+	}
+	got := map[int]int{}
+	for _, m := range regexp.MustCompile(`\[(\d+)\]\s+(\d+) responses`).FindAllStringSubmatch(string(out), -1) {
+		status, _ := strconv.Atoi(m[1])
+		got[status], _ = strconv.Atoi(m[2])
+	}
+	if m := regexp.MustCompile(`(?s)Error distribution:.*`).Find(out); m != nil {
+		t.Errorf("hey: %s", m)
+	}
+	return got
+}
+
+// TestScaleFromZeroAndBack loads imagenet from zero with hey: no request fails, replicas come and go as Knative wants.
+func TestScaleFromZeroAndBack(t *testing.T) {
+	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/30-imagenet-lite0.yaml")}, quick...)...)
+	idle := func() bool {
+		r := w.revision(t, "imagenet", "")
+		return r.Ready == 0 && r.Wanted == 0 && r.State == knative.StateIdle
+	}
+	await(t, 60*time.Second, "imagenet is at zero before the load", idle)
+
+	photo := filepath.Join(t.TempDir(), "photo.jpg")
+	if err := os.WriteFile(photo, sample(t, "china.jpg"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	ctx, stop := context.WithCancel(t.Context())
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				most = max(most, w.revision(t, "imagenet", "").Ready)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	got := hey(t.Context(), t, "-z", "20s", "-c", "16", "-t", "60", "-m", "POST", "-T", "image/jpeg", "-D", photo, w.url("/v1/models/imagenet:predict"))
+	stop()
+	watch.Wait()
+	if len(got) != 1 || got[http.StatusOK] < 50 {
+		t.Errorf("answers by status %v, want only 200", got)
+	}
+	if most < 2 {
+		t.Errorf("at most %d replicas under 16 callers, want at least 2", most)
+	}
+	await(t, 60*time.Second, "imagenet is at zero again", idle)
+}
+
+// TestAKilledReplica kills the only replica while it serves: every request is answered, or refused with 503.
+func TestAKilledReplica(t *testing.T) {
+	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/20-digits.yaml")}, quick...)...)
+	revisionOf(t, w, "/v1/models/digits:predict", nil)
+	body := filepath.Join(t.TempDir(), "digits.json")
+	if err := os.WriteFile(body, digitsBody, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var load sync.WaitGroup
+	var got map[int]int
+	load.Go(func() {
+		got = hey(t.Context(), t, "-z", "8s", "-c", "8", "-m", "POST", "-T", "application/json", "-D", body, w.url("/v1/models/digits:predict"))
+	})
+	await(t, 20*time.Second, "load arrives", func() bool { return w.revision(t, "digits", "").RPS > 10 })
+	pids := w.replicas(t)
+	if len(pids) == 0 {
+		t.Fatal("no replica to kill")
+	}
+	for _, pid := range pids {
+		if p, err := os.FindProcess(pid); err != nil || p.Kill() != nil {
+			t.Errorf("replica %d could not be killed", pid)
+		}
+	}
+	load.Wait()
+	for status, n := range got {
+		if status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Errorf("%d answers of status %d", n, status)
+		}
+	}
+	if got[http.StatusOK] < 100 {
+		t.Errorf("answers by status %v: the service did not come back", got)
+	}
+	revisionOf(t, w, "/v1/models/digits:predict", nil)
+	if after := w.replicas(t); cmp.Equal(after, pids) {
+		t.Errorf("replicas are still %v", after)
+	}
+}
+
+// replicas returns the process ids of the replicas, from weir's own records.
+func (w *weir) replicas(t *testing.T) []int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.state, "records", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if os.IsNotExist(err) {
+			continue // it ended meanwhile
+		}
+		var r struct{ PID int }
+		if err := json.Unmarshal(data, &r); err != nil || r.PID == 0 {
+			t.Fatalf("%s: %v: %s", f, err, data)
+		}
+		pids = append(pids, r.PID)
+	}
+	return pids
+}
