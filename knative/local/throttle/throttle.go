@@ -1,13 +1,36 @@
 // Package throttle stands before one revision's replicas as Knative's activator and queue-proxy do: it holds requests
 // while there is no replica or all are busy, chooses a replica, never sends it more than its container concurrency, and
 // tries another one when a replica is lost. It does not know what a replica is nor how many there should be.
+//
+// A replica's concurrency is kept by Knative's queue.Breaker and the load is counted by its stats.RequestStats. The
+// queue in front of all replicas is our own: a Breaker has no order among waiters, counts its widest capacity into its
+// bound, and would need a goroutine for each answer whose body is still read.
 package throttle
 
 import (
+	"container/list"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"sync"
 	"time"
+
+	netstats "knative.dev/networking/pkg/http/stats"
+
+	"weir.dev/weir/knative"
 )
+
+// Defaults of Options.
+const (
+	defaultQueueDepth  = 10_000 // as Knative's activator
+	queueDepthPerPlace = 10
+	defaultTimeout     = 300 * time.Second // revision-timeout-seconds of Knative's config-defaults
+)
+
+// suspicion is how long a replica that refused a connection gets no request. It died, most likely, and whoever watches
+// the process says Lost long before this ends; if it lives after all, it is used again.
+const suspicion = time.Second
 
 // Options configure a Throttle. The zero value works.
 type Options struct {
@@ -25,51 +48,193 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Report is what has happened since the report before.
-type Report struct {
-	// AverageConcurrency is the time-weighted mean number of requests here: executing and waiting.
-	AverageConcurrency float64
-	// RequestCount counts the requests that arrived, as Knative's activator does.
-	RequestCount float64
-	// Finished counts the requests that ended, whatever the answer.
-	Finished float64
-	// Executing is the time-weighted mean number of requests at the replicas: the sum of PerReplica.
-	Executing float64
-	// PerReplica is the time-weighted mean number of requests at each replica, by name.
-	PerReplica map[string]float64
-	// InFlight is how many requests are at the replicas now, Queued how many wait.
-	InFlight, Queued int
+func (o Options) withDefaults() Options {
+	if o.QueueDepth == 0 {
+		o.QueueDepth = queueDepthPerPlace * o.ContainerConcurrency
+	}
+	if o.QueueDepth <= 0 {
+		o.QueueDepth = defaultQueueDepth
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Transport == nil {
+		o.Transport = newTransport()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// newTransport returns a transport for replicas on this machine: every connection is kept, as a closed one costs more
+// than an idle one, and bodies pass as they are.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost:   1024,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+	}
 }
 
 // Throttle is an http.RoundTripper to the replicas of a revision. Its methods may be called from any goroutine.
-type Throttle struct{}
+type Throttle struct {
+	o    Options
+	poke chan struct{}
 
-// New returns a Throttle without replicas.
-func New(o Options) *Throttle { return &Throttle{} }
+	mu       sync.Mutex
+	replicas []*replica          // they take requests, in the order of Add
+	byName   map[string]*replica // replicas and those that drain
+	reported []*replica          // byName and those that ended since the last Report
+	next     int                 // where round robin goes on
+	waiting  list.List           // of *waiter, oldest first; empty whenever a replica could take a request
+	failure  error
+	closed   bool
+	tokens   float64 // for retries
 
-// RoundTrip sends the request to a replica, whatever req.URL.Host says, once there is one that may take it.
-func (t *Throttle) RoundTrip(req *http.Request) (*http.Response, error) {
-	return nil, errors.ErrUnsupported
+	all, executing *netstats.RequestStats
+	inFlight       int
+	finished       float64
 }
 
-// Add makes a ready replica take requests. addr is host:port.
-func (t *Throttle) Add(name, addr string) {}
+// New returns a Throttle without replicas.
+func New(o Options) *Throttle {
+	o = o.withDefaults()
+	now := o.Now()
+	return &Throttle{
+		o:         o,
+		poke:      make(chan struct{}, 1),
+		byName:    map[string]*replica{},
+		tokens:    maxRetryTokens,
+		all:       netstats.NewRequestStats(now),
+		executing: netstats.NewRequestStats(now),
+	}
+}
 
-// Remove sends a replica no new requests. The channel is closed when the requests it has are done.
-func (t *Throttle) Remove(name string) (drained <-chan struct{}) { return nil }
+// Add makes a ready replica take requests. addr is host:port. It clears what Fail has set: a replica did get ready.
+// A replica of the same name is forgotten first.
+func (t *Throttle) Add(name, addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	t.forget(name)
+	r := newReplica(name, addr, t.o.ContainerConcurrency, t.o.Now())
+	t.byName[name] = r
+	t.replicas = append(t.replicas, r)
+	t.reported = append(t.reported, r)
+	t.failure = nil
+	t.dispatch()
+}
 
-// Lost forgets a replica that died.
-func (t *Throttle) Lost(name string) {}
+// Remove sends a replica no new requests. The channel is closed when the requests it has are done, at once if there is
+// no such replica.
+func (t *Throttle) Remove(name string) (drained <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.byName[name]
+	if r == nil {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	t.withdraw(r)
+	t.settle(r)
+	return r.drained
+}
+
+// Lost forgets a replica that died. Its requests fail by themselves, as its connections do.
+func (t *Throttle) Lost(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(name)
+}
+
+func (t *Throttle) forget(name string) {
+	r := t.byName[name]
+	if r == nil {
+		return
+	}
+	t.withdraw(r)
+	delete(t.byName, name)
+	r.closeDrained()
+}
+
+// withdraw takes a replica out of those that get requests.
+func (t *Throttle) withdraw(r *replica) {
+	r.withdrawn = true
+	if r.suspect != nil {
+		r.suspect.Stop()
+	}
+	for i, x := range t.replicas {
+		if x == r {
+			t.replicas = append(t.replicas[:i:i], t.replicas[i+1:]...)
+			break
+		}
+	}
+	if len(t.replicas) > 0 {
+		return
+	}
+	if t.failure != nil {
+		t.failWaiting(t.notReady())
+	} else if t.waiting.Len() > 0 {
+		t.askForReplica()
+	}
+}
+
+// settle closes a withdrawn replica's drained once it has no request.
+func (t *Throttle) settle(r *replica) {
+	if r.withdrawn && r.inFlight == 0 {
+		r.closeDrained()
+		if t.byName[r.name] == r {
+			delete(t.byName, r.name)
+		}
+	}
+}
 
 // Fail makes waiting and new requests fail with knative.ErrNotReady and the reason for as long as there is no replica.
 // A nil reason makes requests wait again.
-func (t *Throttle) Fail(reason error) {}
+func (t *Throttle) Fail(reason error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failure = reason
+	if reason != nil && len(t.replicas) == 0 {
+		t.failWaiting(t.notReady())
+	}
+}
+
+func (t *Throttle) notReady() error {
+	return fmt.Errorf("revision %s: %w: %w", t.o.Revision, knative.ErrNotReady, t.failure)
+}
 
 // Poke receives when a request arrives while there is no replica. Several requests may give one value.
-func (t *Throttle) Poke() <-chan struct{} { return nil }
+func (t *Throttle) Poke() <-chan struct{} { return t.poke }
 
-// Report returns what has happened since the last Report, or New. Only one caller may use it.
-func (t *Throttle) Report(now time.Time) Report { return Report{} }
+func (t *Throttle) askForReplica() {
+	select {
+	case t.poke <- struct{}{}:
+	default: // one is still to be received
+	}
+}
 
-// Close fails waiting and new requests with knative.ErrNotReady and closes idle connections.
-func (t *Throttle) Close() {}
+var errClosed = errors.New("it was deleted")
+
+// Close fails waiting and new requests with knative.ErrNotReady and closes idle connections. Requests at a replica go
+// on.
+func (t *Throttle) Close() {
+	t.mu.Lock()
+	t.closed, t.failure = true, errClosed
+	for len(t.replicas) > 0 {
+		r := t.replicas[0]
+		t.withdraw(r)
+		t.settle(r)
+	}
+	t.failWaiting(t.notReady())
+	t.mu.Unlock()
+	if c, ok := t.o.Transport.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,122 @@
+package throttle
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// replayLimit is how many bytes of a request's body are kept to send them again. A longer body is sent once.
+const replayLimit = 1 << 20
+
+var errNotReplayable = errors.New("the request's body was too long to be kept for another try")
+
+// replay gives a request's body to one attempt after the other: it keeps what was read while it is short enough and no
+// answer has begun. A transport may still read for an attempt that has failed; what it reads is not lost.
+type replay struct {
+	src  io.ReadCloser
+	size int64 // as declared; -1 unknown
+
+	mu    sync.Mutex // held during src.Read
+	buf   []byte     // all that was read, while kept
+	total int        // bytes read
+	err   error      // src's, io.EOF included
+
+	lost      atomic.Bool           // bytes were read that are not kept
+	srcErr    atomic.Pointer[error] // src ended with this, other than io.EOF
+	answered  atomic.Bool           // an answer has begun: no other attempt
+	closeOnce sync.Once
+
+	current *body // only for who makes the attempts
+}
+
+func newReplay(src io.ReadCloser, size int64) *replay {
+	return &replay{src: src, size: size}
+}
+
+// attempt returns the body for the next attempt. The one before gets no more of it. It does not wait for that one's
+// Read, which may hang until the client sends more.
+func (p *replay) attempt() *body {
+	if p.current != nil {
+		p.current.ended.Store(true)
+	}
+	p.current = &body{replay: p}
+	return p.current
+}
+
+// settle says that an answer has begun.
+func (p *replay) settle() {
+	p.answered.Store(true)
+	if p.current.closed.Load() {
+		p.close()
+	}
+}
+
+func (p *replay) close() {
+	p.closeOnce.Do(func() { _ = p.src.Close() })
+}
+
+// body is the request body of one attempt.
+type body struct {
+	*replay
+	off           int
+	ended, closed atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *body) Read(into []byte) (int, error) {
+	p := b.replay
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.ended.Load() || b.closed.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	if b.off < p.total {
+		if p.lost.Load() {
+			return 0, errNotReplayable
+		}
+		n := copy(into, p.buf[b.off:])
+		b.off += n
+		return n, nil
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	n, err := p.src.Read(into)
+	p.keep(into[:n])
+	b.off += n
+	if err != nil {
+		p.err = err
+		if err != io.EOF {
+			p.srcErr.Store(&err)
+		}
+	}
+	return n, err
+}
+
+// keep adds what was read to what another attempt can read again.
+func (p *replay) keep(read []byte) {
+	p.total += len(read)
+	if p.lost.Load() || len(read) == 0 {
+		return
+	}
+	if p.total > replayLimit || p.size > replayLimit || p.answered.Load() {
+		p.lost.Store(true)
+		p.buf = nil
+		return
+	}
+	if p.buf == nil {
+		p.buf = make([]byte, 0, max(int(p.size), len(read)))
+	}
+	p.buf = append(p.buf, read...)
+}
+
+// Close implements io.Closer. It closes the request's body only if no other attempt may want it.
+func (b *body) Close() error {
+	b.closed.Store(true)
+	if b.answered.Load() && !b.ended.Load() {
+		b.replay.close()
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package throttle
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// behind serves what a replica serves, through a reverse proxy with the throttle as its transport, as the router does.
+func behind(t *testing.T, replica http.HandlerFunc) (*httptest.Server, *Throttle) {
+	t.Helper()
+	back := httptest.NewServer(replica)
+	t.Cleanup(back.Close)
+	th := New(Options{Revision: "rev", ContainerConcurrency: 1})
+	t.Cleanup(th.Close)
+	th.Add("a", back.Listener.Addr().String())
+	front := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "rev"}) },
+		Transport:     th,
+		FlushInterval: -1,
+	})
+	t.Cleanup(front.Close)
+	return front, th
+}
+
+func TestBodiesStreamBothWays(t *testing.T) {
+	t.Parallel()
+	front, _ := behind(t, func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		if err := rc.EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Trailer", "X-Count")
+		lines := bufio.NewScanner(r.Body)
+		n := 0
+		for lines.Scan() {
+			n++
+			_, _ = fmt.Fprintf(w, "got %s\n", lines.Text())
+			_ = rc.Flush()
+		}
+		w.Header().Set("X-Count", fmt.Sprint(n))
+	})
+	c := dial(t, front)
+	_, _ = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n0\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answers := bufio.NewReader(resp.Body)
+	for i := range 5 {
+		if i > 0 {
+			_, _ = fmt.Fprintf(c, "2\r\n%d\n\r\n", i)
+		}
+		line, err := answers.ReadString('\n')
+		if err != nil || line != fmt.Sprintf("got %d\n", i) {
+			t.Fatalf("line %q, error %v", line, err)
+		}
+	}
+	_, _ = fmt.Fprint(c, "0\r\n\r\n")
+	if _, err := io.ReadAll(answers); err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.Trailer.Get("X-Count"); got != "5" {
+		t.Errorf("trailer %q, want 5", got)
+	}
+}
+
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	front, th := behind(t, func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = c.Close() }()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = io.Copy(c, rw)
+	})
+	c := dial(t, front)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("X-Weir-Revision") != "rev" {
+		t.Fatalf("answer %v", resp)
+	}
+	for range 3 {
+		_, _ = io.WriteString(c, "hello\n")
+		if line, err := r.ReadString('\n'); err != nil || line != "hello\n" {
+			t.Fatalf("echo %q, error %v", line, err)
+		}
+	}
+	if rep := th.Report(time.Now()); rep.InFlight != 1 {
+		t.Errorf("while it is open: %+v", rep)
+	}
+	drained := th.Remove("a")
+	_ = c.Close()
+	<-drained
+}
+
+func dial(t *testing.T, s *httptest.Server) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// TestReplayWhileTheFailedAttemptReads has a transport that still reads for an attempt that has failed.
+func TestReplayWhileTheFailedAttemptReads(t *testing.T) {
+	t.Parallel()
+	client, body := io.Pipe()
+	p := newReplay(client, -1)
+	first := p.attempt()
+	got := make([]byte, 5)
+	go func() { _, _ = io.WriteString(body, "hello") }()
+	if _, err := io.ReadFull(first, got); err != nil {
+		t.Fatal(err)
+	}
+	hanging := make(chan error, 1)
+	reading := make(chan struct{})
+	go func() {
+		close(reading)
+		_, err := first.Read(make([]byte, 3)) // the client has sent no more
+		hanging <- err
+	}()
+	<-reading
+	second := p.attempt()
+	_ = first.Close()
+	go func() {
+		_, _ = io.WriteString(body, " world")
+		_ = body.Close()
+	}()
+	all, err := io.ReadAll(second)
+	if err != nil || string(all) != "hello world" {
+		t.Errorf("second attempt read %q, error %v", all, err)
+	}
+	if err := <-hanging; err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		t.Error(err)
+	}
+	p.settle()
+	_ = second.Close()
+	if _, err := body.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("the client's body is still open: %v", err)
+	}
+}
