@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"weir.dev/weir/internal/harness"
+
 	"github.com/google/go-cmp/cmp"
 
 	"weir.dev/weir/knative"
@@ -19,8 +21,8 @@ import (
 
 // TestDeployOneOfYourOwn walks a SavedModel that weir has never seen through its life.
 func TestDeployOneOfYourOwn(t *testing.T) {
-	w := ownWeir(t, quick...)
-	model := filepath.Join(root, "build/fixtures/half_plus_two/1")
+	w := ownWeir(t, harness.Quick...)
+	model := harness.Path("build/fixtures/half_plus_two/1")
 	if out := w.must(t, "status"); !strings.Contains(out, "No services yet") {
 		t.Errorf("status of nothing says %q", out)
 	}
@@ -51,7 +53,7 @@ func TestDeployOneOfYourOwn(t *testing.T) {
 		t.Errorf("logs have no line of a replica:\n%s", out)
 	}
 	w.must(t, "delete", "half")
-	if _, errs, err := w.run(t.Context(), "predict", "half", "--json", writeFile(t, `{"instances":[1]}`)); err == nil || !strings.Contains(errs, "404") {
+	if _, errs, err := w.Run(t.Context(), "predict", "half", "--json", writeFile(t, `{"instances":[1]}`)); err == nil || !strings.Contains(errs, "404") {
 		t.Errorf("predict after delete: %v: %s", err, errs)
 	}
 	await(t, 20*time.Second, "the replicas of a deleted service end", func() bool { return len(w.replicas(t)) == 0 })
@@ -61,17 +63,17 @@ func TestDeployOneOfYourOwn(t *testing.T) {
 func TestDeployFromAnAddress(t *testing.T) {
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "half.tar.gz")
-	if out, err := exec.Command("tar", "-C", filepath.Join(root, "build/fixtures/half_plus_two"), "-czf", archive, "1").CombinedOutput(); err != nil {
+	if out, err := exec.Command("tar", "-C", harness.Path("build/fixtures/half_plus_two"), "-czf", archive, "1").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	files := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	defer files.Close()
-	w := ownWeir(t, quick...)
+	w := ownWeir(t, harness.Quick...)
 	w.must(t, "deploy", "half", "--model", files.URL+"/half.tar.gz", "--env", "XDG_CACHE_HOME="+dir)
 	if out := w.must(t, "predict", "half", "--json", writeFile(t, `{"instances":[4.0]}`)); !strings.Contains(out, "4.0") && !strings.Contains(out, "[4]") {
 		t.Errorf("half of 4 plus two is %s", out)
 	}
-	_, errs, err := w.run(t.Context(), "deploy", "half", "--model", files.URL+"/absent.tar.gz", "--env", "XDG_CACHE_HOME="+dir)
+	_, errs, err := w.Run(t.Context(), "deploy", "half", "--model", files.URL+"/absent.tar.gz", "--env", "XDG_CACHE_HOME="+dir)
 	if err == nil || !strings.Contains(errs, "404") {
 		t.Errorf("deploy of an absent archive: %v: %s", err, errs)
 	}
@@ -107,7 +109,7 @@ func TestMistakes(t *testing.T) {
 		{"logs of nothing", []string{"logs", "nobody"}, 1, "nobody"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			out, errs, err := w.run(t.Context(), c.args...)
+			out, errs, err := w.Run(t.Context(), c.args...)
 			code := 0
 			if e, ok := err.(*exec.ExitError); ok {
 				code = e.ExitCode()
@@ -117,16 +119,16 @@ func TestMistakes(t *testing.T) {
 			}
 		})
 	}
-	nowhere := &weir{state: filepath.Join(empty, "state")}
-	if _, errs, err := nowhere.run(t.Context(), "status"); err == nil || !strings.Contains(errs, "weir up") {
+	nowhere := &harness.Weir{State: filepath.Join(empty, "state")}
+	if _, errs, err := nowhere.Run(t.Context(), "status"); err == nil || !strings.Contains(errs, "weir up") {
 		t.Errorf("status without an engine: %v: %s", err, errs)
 	}
 }
 
 // TestAModelThatDoesNotLoad is deployed: the reason is one sentence, and nothing else is harmed.
 func TestAModelThatDoesNotLoad(t *testing.T) {
-	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/20-digits.yaml")}, quick...)...)
-	_, errs, err := w.run(t.Context(), "deploy", "empty", "--model", t.TempDir())
+	w := ownWeir(t, append([]string{"-f", harness.Path("knative/20-digits.yaml")}, harness.Quick...)...)
+	_, errs, err := w.Run(t.Context(), "deploy", "empty", "--model", t.TempDir())
 	if err == nil || !strings.Contains(errs, "empty-00001 failed") || !strings.Contains(errs, "SavedModel") {
 		t.Errorf("deploy of an empty folder: %v: %s", err, errs)
 	}
@@ -146,30 +148,31 @@ func TestHelp(t *testing.T) {
 // TestStateSurvives ends weir by Ctrl-C and by a crash: services come back, and no replica of the dead engine stays.
 func TestStateSurvives(t *testing.T) {
 	dir := shortDir(t)
-	args := append([]string{"-f", filepath.Join(root, "knative/20-digits.yaml")}, quick...)
-	w, err := startWeir(dir, args...)
+	args := append([]string{"-f", harness.Path("knative/20-digits.yaml")}, harness.Quick...)
+	h, err := harness.Start(dir, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	w := &weir{h}
 	revisionOf(t, w, "/v1/models/digits:predict", nil)
 	stale := w.replicas(t)
 	if len(stale) == 0 {
 		t.Fatal("digits answered without a replica")
 	}
-	if err := w.cmd.Process.Kill(); err != nil {
+	if err := w.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-w.ended
 	for _, pid := range stale {
 		if !alive(pid) {
 			t.Errorf("replica %d ended with its engine: the test wants it to be left over", pid)
 		}
 	}
 
-	w, err = startWeir(dir, quick...) // without -f: the state has digits
+	h, err = harness.Start(dir, harness.Quick...) // without -f: the state has digits
 	if err != nil {
 		t.Fatal(err)
 	}
+	w = &weir{h}
 	for _, pid := range stale {
 		if alive(pid) {
 			t.Errorf("replica %d of the crashed engine is still there", pid)
@@ -177,7 +180,7 @@ func TestStateSurvives(t *testing.T) {
 	}
 	revisionOf(t, w, "/v1/models/digits:predict", nil)
 	left := w.replicas(t)
-	if err := w.stop(); err != nil {
+	if err := w.Stop(); err != nil {
 		t.Error(err)
 	}
 	for _, pid := range left {
@@ -185,20 +188,20 @@ func TestStateSurvives(t *testing.T) {
 			t.Errorf("replica %d outlived a clean end", pid)
 		}
 	}
-	if files, _ := filepath.Glob(filepath.Join(w.state, "records", "*")); len(files) > 0 {
+	if files, _ := filepath.Glob(filepath.Join(w.State, "records", "*")); len(files) > 0 {
 		t.Errorf("records left: %v", files)
 	}
 }
 
 // TestDrain ends weir while requests run: each of them is answered.
 func TestDrain(t *testing.T) {
-	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/30-imagenet-lite0.yaml")}, quick...)...)
+	w := ownWeir(t, append([]string{"-f", harness.Path("knative/30-imagenet-lite0.yaml")}, harness.Quick...)...)
 	photo := sample(t, "china.jpg")
 	const callers = 8
 	done := make(chan error, callers)
 	for range callers {
 		go func() {
-			resp, err := http.Post(w.url("/v1/models/imagenet:predict"), "image/jpeg", strings.NewReader(string(photo)))
+			resp, err := http.Post(w.URL("/v1/models/imagenet:predict"), "image/jpeg", strings.NewReader(string(photo)))
 			if err == nil {
 				resp.Body.Close()
 				if resp.StatusCode != http.StatusOK {
@@ -221,7 +224,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("a request that ran at the end: %v", err)
 		}
 	}
-	<-w.ended
+	<-w.Ended()
 }
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
@@ -234,4 +237,3 @@ func writeFile(t *testing.T, content string) string {
 	}
 	return name
 }
-

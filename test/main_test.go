@@ -3,37 +3,18 @@
 package test
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"weir.dev/weir/internal/harness"
 )
-
-// root is the checkout.
-var root = func() string {
-	dir, err := filepath.Abs("..")
-	if err != nil {
-		panic(err)
-	}
-	return dir
-}()
-
-// quick are autoscaler settings under which a test sees the way back to zero in seconds. They are Knative's own keys.
-var quick = []string{
-	"--autoscaler", "stable-window=6s",
-	"--autoscaler", "scale-to-zero-grace-period=2s",
-}
 
 // shared is the weir that tests which change nothing use together.
 var shared struct {
@@ -43,15 +24,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	for _, f := range []string{"bin/weir", "bin/functions/imagenet", "build/models/imagenet/2", "build/reference/imagenet/1"} {
-		if _, err := os.Stat(filepath.Join(root, f)); err != nil {
-			fmt.Fprintf(os.Stderr, "%s is missing: make build\n", f)
-			os.Exit(1)
-		}
+	if err := harness.CheckBuilt(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	code := m.Run()
 	if shared.weir != nil {
-		if err := shared.weir.stop(); err != nil {
+		if err := shared.weir.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "the shared weir did not end well:", err)
 			code = max(code, 1)
 		}
@@ -68,12 +47,12 @@ func sharedWeir(t *testing.T) *weir {
 			shared.err = err
 			return
 		}
-		w, err := startWeir(dir, "-f", filepath.Join(root, "knative"))
+		w, err := harness.Start(dir, "-f", harness.Path("knative"))
 		if err != nil {
 			shared.err = err
 			return
 		}
-		shared.weir = w
+		shared.weir = &weir{w}
 	})
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -84,127 +63,46 @@ func sharedWeir(t *testing.T) *weir {
 // ownWeir starts a weir for one test and ends it with the test.
 func ownWeir(t *testing.T, args ...string) *weir {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "weir-test-")
+	return own(t, func(dir string) (*harness.Weir, error) { return harness.Start(dir, args...) })
+}
+
+// own ends a weir with its test.
+func own(t *testing.T, start func(dir string) (*harness.Weir, error)) *weir {
+	t.Helper()
+	h, err := start(shortDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := startWeir(dir, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := &weir{h}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log("weir's log ends:\n" + w.tail())
+			t.Log("weir's log ends:\n" + w.Tail())
 		}
-		if err := w.stop(); err != nil {
+		if err := w.Stop(); err != nil {
 			t.Error(err)
 		}
-		os.RemoveAll(dir)
 	})
 	return w
 }
 
-// weir is a running `weir up`.
-type weir struct {
-	cmd   *exec.Cmd
-	state string
-	addr  string
-	ended chan struct{}
-	err   error
-
-	mu    sync.Mutex
-	lines []string
-}
-
-var upLine = regexp.MustCompile(`weir is up: http://([^/]+)/home`)
-
-func startWeir(dir string, args ...string) (*weir, error) {
-	w := &weir{state: filepath.Join(dir, "state"), ended: make(chan struct{})}
-	args = append([]string{"up", "--state", w.state, "--listen", "127.0.0.1:0", "--allow-fetch", "127.0.0.0/8"}, args...)
-	w.cmd = exec.Command(filepath.Join(root, "bin/weir"), args...)
-	w.cmd.Dir = dir
-	return w, w.start()
-}
-
-// start runs w.cmd and waits until it says that weir is up.
-func (w *weir) start() error {
-	// Its own group: a Ctrl-C in the terminal is for the test, which then ends weir.
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, err := w.cmd.StderrPipe()
+// shortDir is t.TempDir with a path short enough for a Unix socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "weir-test-")
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	if err := w.cmd.Start(); err != nil {
-		return err
-	}
-	up := make(chan string, 1)
-	go func() {
-		defer close(w.ended)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			w.mu.Lock()
-			w.lines = append(w.lines, s.Text())
-			w.mu.Unlock()
-			if m := upLine.FindStringSubmatch(s.Text()); m != nil {
-				up <- m[1]
-			}
-		}
-		w.err = w.cmd.Wait()
-	}()
-	select {
-	case w.addr = <-up:
-		return nil
-	case <-w.ended:
-		return fmt.Errorf("weir ended: %v\n%s", w.err, w.tail())
-	case <-time.After(60 * time.Second):
-		return errors.Join(fmt.Errorf("weir is not up after 60 s\n%s", w.tail()), w.stop())
-	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
-// stop sends what Ctrl-C sends and waits for a clean end.
-func (w *weir) stop() error {
-	select {
-	case <-w.ended:
-		return nil // the test ended it itself
-	default:
-	}
-	// To the whole group, as a terminal does: replicas are in groups of their own.
-	if err := syscall.Kill(-w.cmd.Process.Pid, syscall.SIGINT); err != nil {
-		return err
-	}
-	select {
-	case <-w.ended:
-	case <-time.After(60 * time.Second):
-		_ = w.cmd.Process.Kill()
-		return fmt.Errorf("weir did not end within 60 s of Ctrl-C\n%s", w.tail())
-	}
-	if code := w.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("weir ended with %d\n%s", code, w.tail())
-	}
-	return nil
-}
-
-func (w *weir) tail() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return strings.Join(w.lines[max(0, len(w.lines)-40):], "\n")
-}
-
-func (w *weir) url(path string) string { return "http://" + w.addr + path }
-
-// run calls the weir command against this engine.
-func (w *weir) run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(root, "bin/weir"), append([]string{"--state", w.state}, args...)...)
-	cmd.Dir = root
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
-	return out.String(), errs.String(), err
-}
+// weir is a running `weir up` with a test's short ways to use it.
+type weir struct{ *harness.Weir }
 
 // must calls the weir command and fails the test if it fails.
 func (w *weir) must(t *testing.T, args ...string) string {
 	t.Helper()
-	out, errs, err := w.run(t.Context(), args...)
+	out, errs, err := w.Run(t.Context(), args...)
 	if err != nil {
 		t.Fatalf("weir %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
 	}

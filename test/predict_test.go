@@ -82,11 +82,11 @@ func TestEmbedEqualsTheReference(t *testing.T) {
 	for name, ref := range references(t, "embed", "1") {
 		t.Run(name, func(t *testing.T) {
 			var image struct{ Predictions [][]float64 }
-			postJSON(t, w.url("/v1/models/embed:predict"), http.DetectContentType(sample(t, name)), sample(t, name), nil, &image)
+			postJSON(t, w.URL("/v1/models/embed:predict"), http.DetectContentType(sample(t, name)), sample(t, name), nil, &image)
 			within(t, "image", image.Predictions[0], ref.output(t), 1e-3)
 			var floats struct{ Predictions [][]float64 }
 			body := marshal(t, map[string]any{"instances": nest(float32s(ref.input(t)), []int{1, 224, 224, 3})})
-			postJSON(t, w.url("/v1/models/embed:predict"), "application/json", body, nil, &floats)
+			postJSON(t, w.URL("/v1/models/embed:predict"), "application/json", body, nil, &floats)
 			within(t, "floats", floats.Predictions[0], ref.output(t), 1e-4)
 		})
 	}
@@ -155,12 +155,12 @@ func topScores(t *testing.T, c classes, want []int) []float64 {
 
 func rawImage(t *testing.T, w *weir, tag string, photo []byte) classes {
 	t.Helper()
-	return image(t, w.url("/v1/models/imagenet:predict"), http.DetectContentType(photo), photo, http.Header{"X-Weir-Tag": {tag}})
+	return image(t, w.URL("/v1/models/imagenet:predict"), http.DetectContentType(photo), photo, http.Header{"X-Weir-Tag": {tag}})
 }
 
 func rawImageByHost(t *testing.T, w *weir, tag string, photo []byte) classes {
 	t.Helper()
-	return image(t, w.url("/v1/models/imagenet:predict"), http.DetectContentType(photo), photo, http.Header{"Host": {tag + "-imagenet.default.localhost"}})
+	return image(t, w.URL("/v1/models/imagenet:predict"), http.DetectContentType(photo), photo, http.Header{"Host": {tag + "-imagenet.default.localhost"}})
 }
 
 func v1Base64(t *testing.T, w *weir, version string, photo []byte) classes {
@@ -169,7 +169,7 @@ func v1Base64(t *testing.T, w *weir, version string, photo []byte) classes {
 		"signature_name": "image_bytes",
 		"instances":      []any{map[string]string{"b64": base64.StdEncoding.EncodeToString(photo)}},
 	})
-	return image(t, w.url("/v1/models/imagenet/versions/"+version+":predict"), "application/json", body, nil)
+	return image(t, w.URL("/v1/models/imagenet/versions/"+version+":predict"), "application/json", body, nil)
 }
 
 func image(t *testing.T, url, contentType string, body []byte, h http.Header) classes {
@@ -185,7 +185,7 @@ func image(t *testing.T, url, contentType string, body []byte, h http.Header) cl
 func v1(t *testing.T, w *weir, version string, body map[string]any, key string) []float64 {
 	t.Helper()
 	var a map[string][][]float64
-	postJSON(t, w.url("/v1/models/imagenet/versions/"+version+":predict"), "application/json", marshal(t, body), nil, &a)
+	postJSON(t, w.URL("/v1/models/imagenet/versions/"+version+":predict"), "application/json", marshal(t, body), nil, &a)
 	return a[key][0]
 }
 
@@ -222,7 +222,7 @@ func v2JSON(t *testing.T, w *weir, version string, shape []int, floats []byte) [
 	t.Helper()
 	var a v2Answer
 	body := marshal(t, map[string]any{"inputs": []v2Tensor{{Name: "images", Shape: shape, Datatype: "FP32", Data: float32s(floats)}}})
-	postJSON(t, w.url("/v2/models/imagenet/versions/"+version+"/infer"), "application/json", body, nil, &a)
+	postJSON(t, w.URL("/v2/models/imagenet/versions/"+version+"/infer"), "application/json", body, nil, &a)
 	return a.floats("probabilities")
 }
 
@@ -232,7 +232,7 @@ func v2Binary(t *testing.T, w *weir, version string, shape []int, floats []byte)
 		"inputs":     []v2Tensor{{Name: "images", Shape: shape, Datatype: "FP32", Parameters: map[string]any{"binary_data_size": len(floats)}}},
 		"parameters": map[string]any{"binary_data_output": true},
 	})
-	req, _ := http.NewRequest(http.MethodPost, w.url("/v2/models/imagenet/versions/"+version+"/infer"), bytes.NewReader(append(head, floats...)))
+	req, _ := http.NewRequest(http.MethodPost, w.URL("/v2/models/imagenet/versions/"+version+"/infer"), bytes.NewReader(append(head, floats...)))
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("Inference-Header-Content-Length", strconv.Itoa(len(head)))
 	a := do(t, req)
@@ -255,7 +255,7 @@ func v2Image(t *testing.T, w *weir, version string, photo []byte, top []int) []f
 	size := []byte{byte(len(photo)), byte(len(photo) >> 8), byte(len(photo) >> 16), byte(len(photo) >> 24)}
 	body := bytes.Join([][]byte{head, size, photo}, nil)
 	var a v2Answer
-	postJSON(t, w.url("/v2/models/imagenet/versions/"+version+"/infer"), "application/octet-stream", body,
+	postJSON(t, w.URL("/v2/models/imagenet/versions/"+version+"/infer"), "application/octet-stream", body,
 		http.Header{"Inference-Header-Content-Length": {strconv.Itoa(len(head))}}, &a)
 	all := a.floats("probabilities")
 	if len(all) != 1000 {
@@ -271,7 +271,7 @@ func v2Image(t *testing.T, w *weir, version string, photo []byte, top []int) []f
 func eventV1(t *testing.T, w *weir, tag string, data map[string]any) []float64 {
 	t.Helper()
 	var a struct{ Predictions [][]float64 }
-	postJSON(t, w.url("/events"), "application/json", marshal(t, data), eventHeaders(tag), &a)
+	postJSON(t, w.URL("/events"), "application/json", marshal(t, data), eventHeaders(tag), &a)
 	return a.Predictions[0]
 }
 
@@ -285,7 +285,7 @@ func eventHeaders(tag string) http.Header {
 func eventImage(t *testing.T, w *weir, tag string, photo []byte, structured bool) classes {
 	t.Helper()
 	if !structured {
-		return image(t, w.url("/"), http.DetectContentType(photo), photo, eventHeaders(tag))
+		return image(t, w.URL("/"), http.DetectContentType(photo), photo, eventHeaders(tag))
 	}
 	body := marshal(t, map[string]any{
 		"specversion": "1.0", "id": "test-1", "source": "/test", "type": "dev.weir.predict", "model": "imagenet", "modeltag": tag,
@@ -295,7 +295,7 @@ func eventImage(t *testing.T, w *weir, tag string, photo []byte, structured bool
 		Type, Source, ID, CausationID string
 		Data                          struct{ Predictions []classes }
 	}
-	postJSON(t, w.url("/events"), "application/cloudevents+json", body, nil, &e)
+	postJSON(t, w.URL("/events"), "application/cloudevents+json", body, nil, &e)
 	if e.Type != "dev.weir.prediction" || e.ID == "" || e.ID == "test-1" || e.Source == "/test" || e.CausationID != "test-1" {
 		t.Errorf("answer has type %q, id %q, source %q, causationid %q", e.Type, e.ID, e.Source, e.CausationID)
 	}

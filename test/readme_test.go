@@ -4,10 +4,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"weir.dev/weir/internal/harness"
 )
 
 // block is one command block of the README with what its output must hold.
@@ -20,12 +21,12 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("%d blocks, the first is %q: the README has changed its shape", len(blocks), blocks[0].script)
 	}
 	listen := freeAddress(t)
-	w := makeRun(t, listen)
+	w := own(t, func(dir string) (*harness.Weir, error) { return harness.Make(dir, listen) })
 	for _, b := range blocks[1:] {
 		script := strings.ReplaceAll(b.script, "127.0.0.1:8080", listen)
 		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "WEIR_STATE="+w.state)
+		cmd.Dir = harness.Root
+		cmd.Env = append(os.Environ(), "WEIR_STATE="+w.State)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("%v:\n%s\n%s", err, script, out)
@@ -34,12 +35,12 @@ func TestReadme(t *testing.T) {
 			t.Errorf("output has no %q:\n%s\n%s", b.prints, script, out)
 		}
 	}
-	<-w.ended // the last block is weir down
+	<-w.Ended() // the last block is weir down
 }
 
 func readmeBlocks(t *testing.T) []block {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "README.md"))
+	data, err := os.ReadFile(harness.Path("README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,36 +52,6 @@ func readmeBlocks(t *testing.T) []block {
 		t.Errorf("README has %d blocks, %d of them commands: every block is run", n, len(blocks))
 	}
 	return blocks
-}
-
-// makeRun starts weir as the README's first block says.
-func makeRun(t *testing.T, listen string) *weir {
-	t.Helper()
-	state := filepath.Join(shortDir(t), "state")
-	cmd := exec.Command("make", "run", "LISTEN="+listen)
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "WEIR_STATE="+state)
-	w := &weir{cmd: cmd, state: state, ended: make(chan struct{})}
-	if err := w.start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return w
-}
-
-// shortDir is t.TempDir with a path short enough for a Unix socket.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "weir-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 // freeAddress is a loopback address that nothing listened on a moment ago.

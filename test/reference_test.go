@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"weir.dev/weir/internal/harness"
 )
 
 // reference is what the independent forward pass gave for one sample at build time.
@@ -24,7 +26,7 @@ type reference struct {
 // references reads build/reference/MODEL/VERSION by sample photo.
 func references(t *testing.T, model, version string) map[string]reference {
 	t.Helper()
-	dir := filepath.Join(root, "build/reference", model, version)
+	dir := harness.Path("build/reference", model, version)
 	data, err := os.ReadFile(filepath.Join(dir, "reference.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +69,7 @@ func (r reference) output(t *testing.T) []float64 {
 
 func sample(t *testing.T, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "build/samples", name))
+	data, err := os.ReadFile(harness.Path("build/samples", name))
 	if err != nil {
 		t.Fatal(err)
 	}

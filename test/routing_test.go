@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"weir.dev/weir/internal/harness"
+
 	"weir.dev/weir/knative"
 )
 
@@ -21,7 +23,7 @@ var digitsBody = func() []byte {
 func revisionOf(t *testing.T, w *weir, path string, h http.Header) string {
 	t.Helper()
 	var a map[string]any
-	return postJSON(t, w.url(path), "application/json", digitsBody, h, &a).Get(knative.HeaderRevision)
+	return postJSON(t, w.URL(path), "application/json", digitsBody, h, &a).Get(knative.HeaderRevision)
 }
 
 func TestModelsAreListed(t *testing.T) {
@@ -38,7 +40,7 @@ func TestModelsAreListed(t *testing.T) {
 			}
 		}
 	}
-	get(t, w.url("/v1/models"), &v1)
+	get(t, w.URL("/v1/models"), &v1)
 	var names []string
 	for _, m := range v1.Models {
 		names = append(names, m.Name)
@@ -59,7 +61,7 @@ func TestModelsAreListed(t *testing.T) {
 		t.Errorf("models are %q", got)
 	}
 	var v2 struct{ Models []any }
-	if get(t, w.url("/v2/models"), &v2); len(v2.Models) != 3 {
+	if get(t, w.URL("/v2/models"), &v2); len(v2.Models) != 3 {
 		t.Errorf("/v2/models lists %d models, want 3", len(v2.Models))
 	}
 }
@@ -100,7 +102,7 @@ func TestARevisionIsReachedEveryWay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var a struct{ Predictions []classes }
-			h := postJSON(t, w.url(c.path), "image/png", photo, c.header, &a)
+			h := postJSON(t, w.URL(c.path), "image/png", photo, c.header, &a)
 			if got := h.Get(knative.HeaderRevision); got != c.want {
 				t.Errorf("answered by %q, want %q", got, c.want)
 			}
@@ -110,8 +112,8 @@ func TestARevisionIsReachedEveryWay(t *testing.T) {
 
 // TestPercentages splits digits 70:30 and checks 1,000 answers with a chi-square test, and that sessions stick.
 func TestPercentages(t *testing.T) {
-	w := ownWeir(t, append([]string{"-f", root + "/knative/20-digits.yaml"}, quick...)...)
-	w.must(t, "deploy", "digits", "--model", root+"/build/models/digits/1", "--version", "2", "--tag", "next", "--traffic", "30")
+	w := ownWeir(t, append([]string{"-f", harness.Path("knative/20-digits.yaml")}, harness.Quick...)...)
+	w.must(t, "deploy", "digits", "--model", harness.Path("build/models/digits/1"), "--version", "2", "--tag", "next", "--traffic", "30")
 
 	counts := map[string]int{}
 	for range 1000 {

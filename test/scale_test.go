@@ -2,7 +2,6 @@ package test
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,21 +12,25 @@ import (
 	"testing"
 	"time"
 
+	"weir.dev/weir/internal/harness"
+
 	"github.com/google/go-cmp/cmp"
 
 	"weir.dev/weir/knative"
 )
 
-// revision returns a revision's status as `weir status -o json` prints it.
+// revision returns a revision's status; any revision of the service if none is named.
 func (w *weir) revision(t *testing.T, service, revision string) knative.RevisionStatus {
 	t.Helper()
-	var all []knative.ServiceStatus
-	if err := json.Unmarshal([]byte(w.must(t, "status", service, "-o", "json")), &all); err != nil {
+	all, err := w.Status(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range all[0].Revisions {
-		if r.Name == revision || revision == "" {
-			return r
+	for _, s := range all {
+		for _, r := range s.Revisions {
+			if s.Name == service && (r.Name == revision || revision == "") {
+				return r
+			}
 		}
 	}
 	t.Fatalf("service %s has no revision %s: %+v", service, revision, all)
@@ -38,7 +41,7 @@ func (w *weir) revision(t *testing.T, service, revision string) knative.Revision
 func hey(ctx context.Context, t *testing.T, args ...string) map[int]int {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, "go", append([]string{"tool", "hey"}, args...)...)
-	cmd.Dir = root
+	cmd.Dir = harness.Root
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("hey: %v\n%s", err, out)
@@ -56,7 +59,7 @@ func hey(ctx context.Context, t *testing.T, args ...string) map[int]int {
 
 // TestScaleFromZeroAndBack loads imagenet from zero with hey: no request fails, replicas come and go as Knative wants.
 func TestScaleFromZeroAndBack(t *testing.T) {
-	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/30-imagenet-lite0.yaml")}, quick...)...)
+	w := ownWeir(t, append([]string{"-f", harness.Path("knative/30-imagenet-lite0.yaml")}, harness.Quick...)...)
 	idle := func() bool {
 		r := w.revision(t, "imagenet", "")
 		return r.Ready == 0 && r.Wanted == 0 && r.State == knative.StateIdle
@@ -82,7 +85,7 @@ func TestScaleFromZeroAndBack(t *testing.T) {
 			}
 		}
 	})
-	got := hey(t.Context(), t, "-z", "20s", "-c", "16", "-t", "60", "-m", "POST", "-T", "image/jpeg", "-D", photo, w.url("/v1/models/imagenet:predict"))
+	got := hey(t.Context(), t, "-z", "20s", "-c", "16", "-t", "60", "-m", "POST", "-T", "image/jpeg", "-D", photo, w.URL("/v1/models/imagenet:predict"))
 	stop()
 	watch.Wait()
 	if len(got) != 1 || got[http.StatusOK] < 50 {
@@ -96,7 +99,7 @@ func TestScaleFromZeroAndBack(t *testing.T) {
 
 // TestAKilledReplica kills the only replica while it serves: every request is answered, or refused with 503.
 func TestAKilledReplica(t *testing.T) {
-	w := ownWeir(t, append([]string{"-f", filepath.Join(root, "knative/20-digits.yaml")}, quick...)...)
+	w := ownWeir(t, append([]string{"-f", harness.Path("knative/20-digits.yaml")}, harness.Quick...)...)
 	revisionOf(t, w, "/v1/models/digits:predict", nil)
 	body := filepath.Join(t.TempDir(), "digits.json")
 	if err := os.WriteFile(body, digitsBody, 0o600); err != nil {
@@ -105,7 +108,7 @@ func TestAKilledReplica(t *testing.T) {
 	var load sync.WaitGroup
 	var got map[int]int
 	load.Go(func() {
-		got = hey(t.Context(), t, "-z", "8s", "-c", "8", "-m", "POST", "-T", "application/json", "-D", body, w.url("/v1/models/digits:predict"))
+		got = hey(t.Context(), t, "-z", "8s", "-c", "8", "-m", "POST", "-T", "application/json", "-D", body, w.URL("/v1/models/digits:predict"))
 	})
 	await(t, 20*time.Second, "load arrives", func() bool { return w.revision(t, "digits", "").RPS > 10 })
 	pids := w.replicas(t)
@@ -132,24 +135,12 @@ func TestAKilledReplica(t *testing.T) {
 	}
 }
 
-// replicas returns the process ids of the replicas, from weir's own records.
+// replicas returns the process ids of the replicas.
 func (w *weir) replicas(t *testing.T) []int {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(w.state, "records", "*.json"))
+	pids, err := w.Replicas()
 	if err != nil {
 		t.Fatal(err)
-	}
-	var pids []int
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if os.IsNotExist(err) {
-			continue // it ended meanwhile
-		}
-		var r struct{ PID int }
-		if err := json.Unmarshal(data, &r); err != nil || r.PID == 0 {
-			t.Fatalf("%s: %v: %s", f, err, data)
-		}
-		pids = append(pids, r.PID)
 	}
 	return pids
 }
