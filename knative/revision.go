@@ -24,4 +24,6 @@ func NewRevision(svc *servingv1.Service, generation int64) (*servingv1.Revision,
 }
 
 // TemplateEqual says whether two templates make the same revision: if so, applying b after a creates none.
-func TemplateEqual(a, b *servingv1.RevisionTemplateSpec) bool { return equality.Semantic.DeepEqual(a, b) }
+func TemplateEqual(a, b *servingv1.RevisionTemplateSpec) bool {
+	return equality.Semantic.DeepEqual(a, b)
+}
