@@ -44,8 +44,7 @@ type state struct {
 func firstState(pa *autoscalingv1alpha1.PodAutoscaler, cfg *autoscalerconfig.Config, initialized bool) state {
 	st := state{proxied: true, initialized: initialized}
 	if initialized {
-		st.phase = inactive
-		st.replicas, _ = pa.ScaleBounds(cfg)
+		st.phase = inactive // scale gives it min-scale replicas
 		return st
 	}
 	st.replicas = kparesources.GetInitialScale(cfg, pa)
@@ -88,11 +87,14 @@ func (s *Scaler) reconcile(now time.Time, ready int, why *reason) {
 
 // scale is scaler.scale of kpa/scaler.go. Apply says whether the replicas are to be set to want.
 func (s *Scaler) scale(now time.Time, desired int32, why *reason) (want int32, apply bool) {
+	minScale, maxScale := s.pa.ScaleBounds(s.cfg)
 	if desired < 0 && s.state.phase != activating {
 		why.add("no request was counted yet")
+		// Knative leaves the Deployment as it is, with the min-scale replicas that it had before a restart. Here they
+		// ended with the engine.
+		s.state.replicas = max(s.state.replicas, minScale)
 		return desired, false
 	}
-	minScale, maxScale := s.pa.ScaleBounds(s.cfg)
 	lower := "min-scale"
 	unreachable := s.pa.Spec.Reachability == autoscalingv1alpha1.ReachabilityUnreachable
 	initial := kparesources.GetInitialScale(s.cfg, s.pa)
