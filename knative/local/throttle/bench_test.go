@@ -52,7 +52,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 			b.Run(strings.Join([]string{name, sizeName(size)}, "/"), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					req := post(context.Background(), io.NopCloser(strings.NewReader(body)))
+					req := post(context.Background(), io.NopCloser(struct{ io.Reader }{strings.NewReader(body)}))
 					req.ContentLength = int64(size)
 					req.URL.Host = addr
 					exchange(b, via, req)

@@ -14,13 +14,13 @@ type waiter struct {
 	ready   chan struct{} // closed when replica or err is set
 	replica *replica
 	err     error
-	avoid   *replica
+	avoid   []*replica
 }
 
 // acquire returns a replica with a place for one request, to be given back by release. It waits for one in the order of
-// arrival; a request that is tried again goes to the front, as it has been here longest, and is not refused. On an
-// error, nothing is held.
-func (t *Throttle) acquire(ctx context.Context, avoid *replica, again bool) (*replica, error) {
+// arrival. A request that is tried again, having replicas to avoid, goes to the front, as it has been here longest, and is
+// not refused. On an error, nothing is held.
+func (t *Throttle) acquire(ctx context.Context, avoid []*replica) (*replica, error) {
 	t.mu.Lock()
 	if len(t.replicas) == 0 {
 		t.askForReplica()
@@ -36,6 +36,7 @@ func (t *Throttle) acquire(ctx context.Context, avoid *replica, again bool) (*re
 			return r, nil
 		}
 	}
+	again := len(avoid) > 0
 	if !again && t.waiting.Len() >= t.o.QueueDepth {
 		defer t.mu.Unlock()
 		return nil, fmt.Errorf("revision %s: %w: %d requests wait", t.o.Revision, knative.ErrOverloaded, t.waiting.Len())

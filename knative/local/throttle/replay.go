@@ -49,12 +49,41 @@ func (p *replay) attempt() *body {
 func (p *replay) settle() {
 	p.answered.Store(true)
 	if p.current.closed.Load() {
+		p.recycle()
 		p.close()
 	}
 }
 
 func (p *replay) close() {
 	p.closeOnce.Do(func() { _ = p.src.Close() })
+}
+
+// buffers keeps the memory of bodies: to make and clear it anew for each image costs more than to copy the image.
+var buffers sync.Pool
+
+func newBuffer(size int) []byte {
+	if b, ok := buffers.Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+// drop gives up what was kept. p.mu is held.
+func (p *replay) drop() {
+	p.lost.Store(true)
+	if p.buf != nil {
+		b := p.buf
+		p.buf = nil
+		buffers.Put(&b)
+	}
+}
+
+// recycle drops what was kept after the last attempt. It does not wait for a Read that hangs.
+func (p *replay) recycle() {
+	if p.mu.TryLock() {
+		defer p.mu.Unlock()
+		p.drop()
+	}
 }
 
 // body is the request body of one attempt.
@@ -102,12 +131,11 @@ func (p *replay) keep(read []byte) {
 		return
 	}
 	if p.total > replayLimit || p.size > replayLimit || p.answered.Load() {
-		p.lost.Store(true)
-		p.buf = nil
+		p.drop()
 		return
 	}
 	if p.buf == nil {
-		p.buf = make([]byte, 0, max(int(p.size), len(read)))
+		p.buf = newBuffer(max(int(p.size), len(read)))
 	}
 	p.buf = append(p.buf, read...)
 }
@@ -116,6 +144,7 @@ func (p *replay) keep(read []byte) {
 func (b *body) Close() error {
 	b.closed.Store(true)
 	if b.answered.Load() && !b.ended.Load() {
+		b.recycle()
 		b.replay.close()
 	}
 	return nil

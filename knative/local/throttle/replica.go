@@ -3,6 +3,7 @@ package throttle
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	netstats "knative.dev/networking/pkg/http/stats"
@@ -61,8 +62,8 @@ const firstAvailableUpTo = 3
 
 // pick returns a replica with a place reserved, or nil. It follows Knative's activator (pkg/activator/net/lb_policy.go):
 // the less busy of two random replicas without a limit, the first available up to a limit of 3, else round robin.
-// avoid is taken only if no other replica has a place.
-func (t *Throttle) pick(avoid *replica) *replica {
+// A replica to avoid is taken only if no other has a place.
+func (t *Throttle) pick(avoid []*replica) *replica {
 	var r *replica
 	switch {
 	case len(t.replicas) == 0:
@@ -74,17 +75,19 @@ func (t *Throttle) pick(avoid *replica) *replica {
 	default:
 		r = t.pickFrom(t.next, avoid)
 	}
-	if r == nil && avoid != nil && !avoid.withdrawn && avoid.reserve() {
-		return avoid
+	for i := 0; r == nil && i < len(avoid); i++ {
+		if a := avoid[i]; !a.withdrawn && a.reserve() {
+			r = a
+		}
 	}
 	return r
 }
 
 // pickFrom returns the first replica with a place, beginning at index i and going round.
-func (t *Throttle) pickFrom(i int, avoid *replica) *replica {
+func (t *Throttle) pickFrom(i int, avoid []*replica) *replica {
 	for n := range t.replicas {
 		p := (i + n) % len(t.replicas)
-		if r := t.replicas[p]; r != avoid && r.reserve() {
+		if r := t.replicas[p]; !slices.Contains(avoid, r) && r.reserve() {
 			t.next = p + 1
 			return r
 		}
@@ -94,7 +97,7 @@ func (t *Throttle) pickFrom(i int, avoid *replica) *replica {
 
 // pickOfTwo returns the less busy of two random replicas. If one of them may not be taken, it is the least busy of all
 // that may.
-func (t *Throttle) pickOfTwo(avoid *replica) *replica {
+func (t *Throttle) pickOfTwo(avoid []*replica) *replica {
 	n := len(t.replicas)
 	a := t.replicas[0]
 	if n > 1 {
@@ -108,12 +111,12 @@ func (t *Throttle) pickOfTwo(avoid *replica) *replica {
 			a = b
 		}
 	}
-	if a != avoid && a.reserve() {
+	if !slices.Contains(avoid, a) && a.reserve() {
 		return a
 	}
 	var least *replica
 	for _, r := range t.replicas {
-		if r != avoid && r.reserve() && (least == nil || r.inFlight < least.inFlight) {
+		if !slices.Contains(avoid, r) && r.reserve() && (least == nil || r.inFlight < least.inFlight) {
 			least = r
 		}
 	}

@@ -74,13 +74,13 @@ func (c *call) limit() {
 
 // try sends the request until there is an answer or no more attempt is due.
 func (c *call) try() (*http.Response, error) {
-	var avoid *replica
+	var failed [maxRetries]*replica
 	for retries := 0; ; retries++ {
 		if c.ctx.Err() != nil {
 			return nil, c.ctxErr()
 		}
 		asked := time.Now()
-		r, err := c.t.acquire(c.ctx, avoid, retries > 0)
+		r, err := c.t.acquire(c.ctx, failed[:retries])
 		c.queued += time.Since(asked)
 		if err != nil {
 			if c.ctx.Err() != nil {
@@ -98,7 +98,7 @@ func (c *call) try() (*http.Response, error) {
 		if err = c.judge(r, err, retries); err != nil {
 			return nil, err
 		}
-		avoid = r
+		failed[retries] = r
 	}
 }
 

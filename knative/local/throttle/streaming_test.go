@@ -22,11 +22,15 @@ func behind(t *testing.T, replica http.HandlerFunc) (*httptest.Server, *Throttle
 	th := New(Options{Revision: "rev", ContainerConcurrency: 1})
 	t.Cleanup(th.Close)
 	th.Add("a", back.Listener.Addr().String())
-	front := httptest.NewServer(&httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "rev"}) },
 		Transport:     th,
 		FlushInterval: -1,
-	})
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // an HTTP/1 server reads all of a body before it answers
+		proxy.ServeHTTP(w, r)
+	}))
 	t.Cleanup(front.Close)
 	return front, th
 }
