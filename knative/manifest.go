@@ -1,13 +1,187 @@
 package knative
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
 )
 
-// Load reads the Services of a YAML file or of a folder's YAML files in the order of their names.
-func Load(path string) ([]*servingv1.Service, error) { return nil, errors.ErrUnsupported }
+// Load reads the Services of a YAML file, or of a folder's *.yaml and *.yml files in the order of their names without
+// kustomization.yaml. It sets AnnotationLocalDir of every template to the file's absolute folder. All problems of all
+// files are reported at once.
+func Load(path string) ([]*servingv1.Service, error) {
+	files, err := manifestFiles(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []*servingv1.Service
+	var problems []error
+	for _, file := range files {
+		services, err := loadFile(file)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		all = append(all, services...)
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: no Knative Service in it", path)
+	}
+	return all, nil
+}
 
-// Parse reads the Services of one YAML text. The name stands in errors.
-func Parse(name string, data []byte) ([]*servingv1.Service, error) { return nil, errors.ErrUnsupported }
+func manifestFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read manifests: %w", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path) // sorted by name
+	if err != nil {
+		return nil, fmt.Errorf("read manifests: %w", err)
+	}
+	var files []string
+	for _, entry := range entries {
+		name := entry.Name()
+		ext := filepath.Ext(name)
+		if entry.IsDir() || ext != ".yaml" && ext != ".yml" || strings.TrimSuffix(name, ext) == "kustomization" {
+			continue
+		}
+		files = append(files, filepath.Join(path, name))
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no *.yaml or *.yml file in this folder", path)
+	}
+	return files, nil
+}
+
+func loadFile(path string) ([]*servingv1.Service, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	services, err := Parse(path, data)
+	for _, svc := range services {
+		if svc.Spec.Template.Annotations == nil {
+			svc.Spec.Template.Annotations = make(map[string]string, 1)
+		}
+		svc.Spec.Template.Annotations[AnnotationLocalDir] = dir
+	}
+	return services, err
+}
+
+// Parse reads the Services of one YAML text of one or more documents, strictly: an unknown or repeated field and every
+// kind but a Service of serving.knative.dev/v1 is an error, with the name, which is usually a path, and the line. The
+// Services are as written: Prepare fills in the defaults.
+func Parse(name string, data []byte) ([]*servingv1.Service, error) {
+	var services []*servingv1.Service
+	var problems []error
+	for _, doc := range documents(data) {
+		svc, err := parseService(name, doc)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if svc != nil {
+			services = append(services, svc)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return services, nil
+}
+
+// documents splits a YAML text at its --- lines. Each document is preceded by as many empty lines as stand before it,
+// so that line numbers are the text's.
+func documents(data []byte) [][]byte {
+	var docs [][]byte
+	var doc []byte
+	for i, line := range bytes.SplitAfter(data, []byte("\n")) {
+		if rest, ok := bytes.CutPrefix(line, []byte("---")); ok && isSeparator(rest) {
+			docs = append(docs, doc)
+			doc = append(bytes.Repeat([]byte("\n"), i), rest...)
+			continue
+		}
+		doc = append(doc, line...)
+	}
+	return append(docs, doc)
+}
+
+// isSeparator says whether what follows --- in its line makes it the start of a document.
+func isSeparator(rest []byte) bool {
+	return len(rest) == 0 || bytes.ContainsAny(rest[:1], " \t\r\n")
+}
+
+// parseService reads one document; nil if it is empty.
+func parseService(name string, doc []byte) (*servingv1.Service, error) {
+	asJSON, err := yaml.YAMLToJSONStrict(doc)
+	if err != nil {
+		return nil, yamlError(name, err)
+	}
+	if string(asJSON) == "null" {
+		return nil, nil
+	}
+	at := newPositions(doc)
+	var head struct{ APIVersion, Kind string }
+	if err := yaml.Unmarshal(asJSON, &head); err != nil {
+		return nil, fmt.Errorf("%s:%d: not a Kubernetes object: %w", name, at.first(), err)
+	}
+	if head.APIVersion != servingv1.SchemeGroupVersion.String() || head.Kind != "Service" {
+		gv, _ := schema.ParseGroupVersion(head.APIVersion) // the text as it stands, if it is none
+		return nil, fmt.Errorf("%s:%d: kind %s of %s: only kind Service of %s is deployed; leave it out and apply it with kubectl",
+			name, at.first(), cmp.Or(head.Kind, "(none)"), cmp.Or(gv.String(), head.APIVersion, "(none)"), servingv1.SchemeGroupVersion)
+	}
+	svc := &servingv1.Service{}
+	strict, err := kjson.UnmarshalStrict(asJSON, svc)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", name, at.first(), err)
+	}
+	var problems []error
+	for _, unknown := range strict {
+		problems = append(problems, fmt.Errorf("%s:%d: %w", name, at.line(fieldPath(unknown)), unknown))
+	}
+	return svc, errors.Join(problems...)
+}
+
+// fieldPath returns the path in a strict error such as: unknown field "spec.template.spec.containers[0].imgae".
+func fieldPath(err error) string {
+	path, _ := err.(interface{ FieldPath() string })
+	if path == nil {
+		return ""
+	}
+	return path.FieldPath()
+}
+
+// yamlError turns the YAML library's "yaml: line N: what" into "name:N: what".
+func yamlError(name string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+	text = strings.TrimPrefix(text, "yaml: ")
+	text = strings.TrimSpace(strings.TrimPrefix(text, "unmarshal errors:"))
+	if line, what, ok := strings.Cut(strings.TrimPrefix(text, "line "), ": "); ok && isNumber(line) {
+		return fmt.Errorf("%s:%s: %s", name, line, what)
+	}
+	return fmt.Errorf("%s: %s", name, text)
+}
+
+func isNumber(s string) bool {
+	return s != "" && !slices.ContainsFunc([]rune(s), func(r rune) bool { return r < '0' || r > '9' })
+}

@@ -1,0 +1,59 @@
+package knative
+
+import (
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// positions finds the lines of fields in a YAML document.
+type positions struct{ root *yaml.Node }
+
+func newPositions(doc []byte) positions {
+	var node yaml.Node
+	if err := yaml.Unmarshal(doc, &node); err != nil || len(node.Content) == 0 {
+		return positions{root: &yaml.Node{Line: 1}} // the strict reader has told what is wrong
+	}
+	return positions{root: node.Content[0]}
+}
+
+// first is the document's first line with content.
+func (p positions) first() int { return p.root.Line }
+
+// line is the line of a field by its path, such as spec.containers[0].image, or of the deepest field on the way that is
+// there.
+func (p positions) line(path string) int {
+	node, line := p.root, p.root.Line
+	for name := range strings.SplitSeq(strings.ReplaceAll(path, "[", ".["), ".") {
+		if name == "" {
+			continue
+		}
+		var next *yaml.Node
+		next, line = child(node, name, line)
+		if next == nil {
+			return line
+		}
+		node = next
+	}
+	return line
+}
+
+// child is a mapping's or sequence's element and the line where it begins.
+func child(node *yaml.Node, name string, line int) (*yaml.Node, int) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if node.Kind == yaml.SequenceNode && name[0] == '[' {
+		if i, err := strconv.Atoi(name[1 : len(name)-1]); err == nil && i < len(node.Content) {
+			return node.Content[i], node.Content[i].Line
+		}
+		return nil, line
+	}
+	for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value == name {
+			return node.Content[i+1], node.Content[i].Line
+		}
+	}
+	return nil, line
+}
