@@ -8,10 +8,17 @@ import (
 
 // serveLive answers 200 while the process can still become or be ready.
 func serveLive(_ *Server, st *state, w http.ResponseWriter, _ *http.Request) error {
+	if err := failed(st); err != nil {
+		return err
+	}
+	return writeText(w, "ok\n")
+}
+
+func failed(st *state) error {
 	if errors.Is(st.err, errFailed) {
 		return notReady(st.err)
 	}
-	return writeText(w, "ok\n")
+	return nil
 }
 
 // serveReady answers 200 once a loaded and warm model is set.

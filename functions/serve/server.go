@@ -102,7 +102,7 @@ func (s *Server) Handler() http.Handler {
 // exchange is what one request and its answer share, from routing to the writer of an error.
 type exchange struct {
 	target target
-	event  eventMode
+	event  eventState
 }
 
 type exchangeKey struct{}

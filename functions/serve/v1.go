@@ -64,7 +64,11 @@ func serveV1(a api) func(*Server, *state, http.ResponseWriter, *http.Request) er
 		if err != nil {
 			return err
 		}
-		answer, err := s.predictV1(r.Context(), st, a, body, false)
+		e, err := s.readEnvelope(body, false)
+		if err != nil {
+			return err
+		}
+		answer, err := s.predictV1(r.Context(), st, a, e)
 		if err != nil {
 			return err
 		}
@@ -79,12 +83,8 @@ func orImages(st *state, a api) string {
 	return " or " + orNone(imageTypes)
 }
 
-// predictV1 decodes a V1 body, predicts and encodes the answer. finite keeps both to strict JSON.
-func (s *Server) predictV1(ctx context.Context, st *state, a api, body []byte, finite bool) ([]byte, error) {
-	e, err := s.readEnvelope(body, finite)
-	if err != nil {
-		return nil, err
-	}
+// predictV1 decodes the tensors of a V1 body, predicts and encodes the answer.
+func (s *Server) predictV1(ctx context.Context, st *state, a api, e envelope) ([]byte, error) {
 	sig, err := signature(st, e.signature)
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (s *Server) predictV1(ctx context.Context, st *state, a api, body []byte, f
 	if err != nil {
 		return nil, err
 	}
-	return writePredictions(out, e.instances >= 0, finite)
+	return writePredictions(out, e.instances >= 0, e.finite)
 }
 
 // signature finds a signature by name; an empty name is the default one.

@@ -7,6 +7,7 @@ type envelope struct {
 	signature string
 	instances, inputs,
 	examples, context int
+	// finite keeps the request and its answer to strict JSON, without NaN and the infinities.
 	finite bool
 }
 

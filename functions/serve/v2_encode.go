@@ -1,0 +1,89 @@
+package serve
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"weir.dev/weir/functions/model"
+)
+
+// v2Answer is an inference response: JSON, and binary data behind it if some was asked for.
+type v2Answer struct {
+	json, tail []byte
+	binary     bool
+}
+
+func (a v2Answer) write(w http.ResponseWriter) error {
+	if !a.binary {
+		return writeJSON(w, a.json)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set(headerJSONLength, strconv.Itoa(len(a.json)))
+	h.Set("Content-Length", strconv.Itoa(len(a.json)+len(a.tail)))
+	// A client that is gone is nobody's error.
+	if _, err := w.Write(a.json); err == nil {
+		_, _ = w.Write(a.tail)
+	}
+	return nil
+}
+
+// writeInfer encodes the outputs that were asked for, in the order in which they were; all by name if none were.
+func writeInfer(st *state, req inferRequest, out model.Response, binary bool) (v2Answer, error) {
+	wanted := req.outputs
+	if len(wanted) == 0 {
+		for _, name := range slices.Sorted(maps.Keys(out.Outputs)) {
+			wanted = append(wanted, inferOutput{name: name, binary: req.binary})
+		}
+	}
+	var a v2Answer
+	w := &tensorWriter{finite: true, noHalves: true, text: true}
+	w.b = append(appendString(append(w.b, `{"model_name":`...), st.meta.Name), `,"model_version":"`...)
+	w.b = append(strconv.AppendInt(w.b, st.meta.Version, 10), '"')
+	if req.id != "" {
+		w.b = appendString(append(w.b, `,"id":`...), req.id)
+	}
+	w.b = append(w.b, `,"outputs":[`...)
+	for i, o := range wanted {
+		t, ok := out.Outputs[o.name]
+		if !ok {
+			return a, fmt.Errorf("the model gave no output %q", o.name)
+		}
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		w.head(o.name, t)
+		if o.binary && binary {
+			before := len(a.tail)
+			a.tail, a.binary = appendBinary(a.tail, t), true
+			w.b = append(w.b, `,"parameters":{"binary_data_size":`...)
+			w.b = append(strconv.AppendInt(w.b, int64(len(a.tail)-before), 10), "}}"...)
+			continue
+		}
+		w.b = append(w.b, `,"data":`...)
+		if _, err := w.nested(o.name, t, []int64{t.Len()}, 0, false); err != nil {
+			return a, err
+		}
+		w.b = append(w.b, '}')
+	}
+	w.b = append(w.b, "]}"...)
+	a.json = w.b
+	return a, nil
+}
+
+// head writes what an output says of itself before its data.
+func (w *tensorWriter) head(name string, t model.Tensor) {
+	w.b = appendString(append(w.b, `{"name":`...), name)
+	w.b = append(append(w.b, `,"datatype":"`...), t.DType.String()...)
+	w.b = append(w.b, `","shape":[`...)
+	for i, d := range t.Shape {
+		if i > 0 {
+			w.b = append(w.b, ',')
+		}
+		w.b = strconv.AppendInt(w.b, d, 10)
+	}
+	w.b = append(w.b, ']')
+}
