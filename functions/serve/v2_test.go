@@ -1,0 +1,125 @@
+package serve
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"weir.dev/weir/functions/model"
+)
+
+const inferPath = "/v2/models/toy/infer"
+
+func TestV2Answers(t *testing.T) {
+	t.Parallel()
+	h := toyServer(t).Handler()
+	tests := []struct {
+		name, path, body, want string
+	}{
+		{"flat", inferPath, `{"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","data":[1,2,3,4,5,6.5]}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"FP32","shape":[2,3],"data":[1.0,2.0,3.0,4.0,5.0,6.5]}]}`},
+		{"nested, with an id and a version", "/v2/models/toy/versions/3/infer", `{"id":"a\"b","inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","data":[[1,2,3],[4,5,6]]}]}`,
+			`{"model_name":"toy","model_version":"3","id":"a\"b","outputs":[{"name":"x_out","datatype":"FP32","shape":[2,3],"data":[1.0,2.0,3.0,4.0,5.0,6.0]}]}`},
+		{"data before its type", inferPath, `{"inputs":[{"data":[1,2,3],"datatype":"FP32","shape":[1,3],"name":"x"}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"FP32","shape":[1,3],"data":[1.0,2.0,3.0]}]}`},
+		{"signature by the inputs' names, outputs in order", inferPath, `{"inputs":[{"name":"a","shape":[1],"datatype":"INT32","data":[7]},{"name":"b","shape":[1],"datatype":"BYTES","data":["ü"]}],"outputs":[{"name":"b_out"},{"name":"a_out"}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"b_out","datatype":"BYTES","shape":[1],"data":["ü"]},{"name":"a_out","datatype":"INT32","shape":[1],"data":[7]}]}`},
+		{"signature by parameter", inferPath, `{"parameters":{"signature_name":"any","other":[1]},"inputs":[{"name":"v","shape":[],"datatype":"FP64","data":[0.1]}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"v_out","datatype":"FP64","shape":[],"data":[0.1]}]}`},
+		{"strings in base64", inferPath, `{"inputs":[{"name":"bytes","shape":[1],"datatype":"BYTES","parameters":{"content_type":"base64"},"data":["YWI="]}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bytes_out","datatype":"BYTES","shape":[1],"data":["ab"]}]}`},
+		{"booleans", inferPath, `{"inputs":[{"name":"bool","shape":[2],"datatype":"BOOL","data":[true,false]}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[2],"data":[true,false]}]}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := call{path: tt.path, body: tt.body}.do(t, h)
+			if got := w.Body.String(); w.Code != 200 || got != tt.want {
+				t.Errorf("status %d\n got %s\nwant %s", w.Code, got, tt.want)
+			}
+		})
+	}
+}
+
+// binaryBody puts tensors' binary form behind a request's JSON.
+func binaryBody(json string, tensors ...model.Tensor) (string, map[string]string) {
+	var tail []byte
+	for _, t := range tensors {
+		tail = appendBinary(tail, t)
+	}
+	return json + string(tail), map[string]string{headerJSONLength: strconv.Itoa(len(json)), "Content-Type": "application/octet-stream"}
+}
+
+func TestV2Binary(t *testing.T) {
+	t.Parallel()
+	h := toyServer(t).Handler()
+	send := func(t *testing.T, body string, header map[string]string) (string, string) {
+		t.Helper()
+		w := call{path: inferPath, body: body, header: header}.do(t, h)
+		if w.Code != http.StatusOK {
+			t.Fatalf("status %d: %s", w.Code, w.Body)
+		}
+		got := w.Body.String()
+		n := len(got)
+		if v := w.Header().Get(headerJSONLength); v != "" {
+			var err error
+			if n, err = strconv.Atoi(v); err != nil || n > len(got) {
+				t.Fatalf("%s: %q", headerJSONLength, v)
+			}
+			if ct := w.Header().Get("Content-Type"); ct != "application/octet-stream" {
+				t.Errorf("Content-Type %q", ct)
+			}
+		}
+		return got[:n], got[n:]
+	}
+	x := floats([]int64{1, 3}, 1, 2, 3)
+	t.Run("both ways", func(t *testing.T) {
+		t.Parallel()
+		body, header := binaryBody(`{"parameters":{"binary_data_output":true},"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","parameters":{"binary_data_size":12}}]}`, x)
+		json, tail := send(t, body, header)
+		want := `{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"FP32","shape":[1,3],"parameters":{"binary_data_size":12}}]}`
+		if json != want || tail != string(x.Data) {
+			t.Errorf("got %s %x\nwant %s %x", json, tail, want, x.Data)
+		}
+	})
+	t.Run("JSON in, one output binary", func(t *testing.T) {
+		t.Parallel()
+		json, tail := send(t, `{"inputs":[{"name":"a","shape":[1],"datatype":"INT32","data":[7]},{"name":"b","shape":[1],"datatype":"BYTES","data":["hi"]}],`+
+			`"outputs":[{"name":"a_out"},{"name":"b_out","parameters":{"binary_data":true}}]}`, nil)
+		want := `{"model_name":"toy","model_version":"3","outputs":[{"name":"a_out","datatype":"INT32","shape":[1],"data":[7]},{"name":"b_out","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":6}}]}`
+		if json != want || tail != "\x02\x00\x00\x00hi" {
+			t.Errorf("got %s %q\nwant %s", json, tail, want)
+		}
+	})
+	t.Run("mixed in, JSON out", func(t *testing.T) {
+		t.Parallel()
+		body, header := binaryBody(`{"inputs":[{"name":"a","shape":[2],"datatype":"INT32","data":[7,8]},{"name":"b","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":10}}],"outputs":[{"name":"b_out"}]}`,
+			texts([]int64{2}, "u", "v"))
+		json, tail := send(t, body, header)
+		if want := `{"model_name":"toy","model_version":"3","outputs":[{"name":"b_out","datatype":"BYTES","shape":[2],"data":["u","v"]}]}`; json != want || tail != "" {
+			t.Errorf("got %s %q\nwant %s", json, tail, want)
+		}
+	})
+	t.Run("halves only binary", func(t *testing.T) {
+		t.Parallel()
+		half := model.Tensor{DType: model.Float16, Shape: []int64{2}, Data: []byte{0, 0x3c, 0, 0x7e}}
+		body, header := binaryBody(`{"parameters":{"binary_data_output":true},"inputs":[{"name":"fp16","shape":[2],"datatype":"FP16","parameters":{"binary_data_size":4}}]}`, half)
+		if _, tail := send(t, body, header); tail != string(half.Data) {
+			t.Errorf("got %x", tail)
+		}
+		body, header = binaryBody(`{"inputs":[{"name":"fp16","shape":[2],"datatype":"FP16","parameters":{"binary_data_size":4}}]}`, half)
+		if w := (call{path: inferPath, body: body, header: header}).do(t, h); w.Code != 400 || !strings.Contains(w.Body.String(), "binary_data") {
+			t.Errorf("FP16 in JSON: status %d: %s", w.Code, w.Body)
+		}
+	})
+	t.Run("NaN is not JSON", func(t *testing.T) {
+		t.Parallel()
+		body, header := binaryBody(`{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","parameters":{"binary_data_size":12}}]}`,
+			model.Tensor{DType: model.Float32, Shape: []int64{1, 3}, Data: []byte("\x00\x00\xc0\x7f\x00\x00\x00\x00\x00\x00\x00\x00")})
+		if w := (call{path: inferPath, body: body, header: header}).do(t, h); w.Code != 400 || !strings.Contains(w.Body.String(), "NaN") {
+			t.Errorf("status %d: %s", w.Code, w.Body)
+		}
+	})
+}
