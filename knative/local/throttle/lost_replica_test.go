@@ -153,6 +153,35 @@ func TestTheOnlyReplicaIsLost(t *testing.T) {
 	})
 }
 
+func TestALostRequestDoesNotQueueAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		th := New(Options{ContainerConcurrency: 1, QueueDepth: 1, Transport: h})
+		th.Add("a", "1:1")
+		lost := start(th, get(t.Context(), "/lost"))
+		synctest.Wait()
+		waits := start(th, get(t.Context(), "/waits"))
+		synctest.Wait()
+		th.Lost("a")
+		h.release <- errReset
+		synctest.Wait() // the queue is full, and it has its place all the same: the first one
+		th.Add("b", "2:2")
+		for _, want := range []string{"/lost 1:1", "/lost 2:2", "/waits 2:2"} {
+			if got := <-h.arrived; got != want {
+				t.Errorf("at a replica: %s, want %s", got, want)
+			}
+			if want != "/lost 1:1" {
+				h.release <- nil
+			}
+		}
+		for _, r := range []<-chan result{lost, waits} {
+			if got := <-r; got.err != nil {
+				t.Error(got.err)
+			}
+		}
+	})
+}
+
 func TestARefusalPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &dying{err: map[string]error{"1:1": errRefused}}

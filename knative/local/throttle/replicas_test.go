@@ -167,6 +167,7 @@ func TestClose(t *testing.T) {
 			}
 		}
 		th.Add("late", "1:1")
+		th.Fail(nil)
 		if got := do(th, get(t.Context(), "/")); !errors.Is(got.err, knative.ErrNotReady) {
 			t.Errorf("after Close and Add: %v", got.err)
 		}

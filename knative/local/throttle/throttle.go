@@ -200,6 +200,9 @@ func (t *Throttle) settle(r *replica) {
 func (t *Throttle) Fail(reason error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
 	t.failure = reason
 	if reason != nil && len(t.replicas) == 0 {
 		t.failWaiting(t.notReady())
