@@ -3,6 +3,7 @@ package knative
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -153,7 +154,8 @@ func parseService(name string, doc []byte) (*servingv1.Service, error) {
 	svc := &servingv1.Service{}
 	strict, err := kjson.UnmarshalStrict(asJSON, svc)
 	if err != nil {
-		return nil, fmt.Errorf("%s:%d: %w", name, at.first(), err)
+		path, what := typeError(err)
+		return nil, fmt.Errorf("%s:%d: %s", name, at.line(path), what)
 	}
 	var problems []error
 	for _, unknown := range strict {
@@ -169,6 +171,20 @@ func fieldPath(err error) string {
 		return ""
 	}
 	return path.FieldPath()
+}
+
+// typeError says where a value has the wrong type, and what was expected.
+func typeError(err error) (path, what string) {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return "", err.Error()
+	}
+	// The path has the names of embedded Go structs in it, which begin with a capital letter and are in no manifest.
+	fields := slices.DeleteFunc(strings.Split(wrong.Field, "."), func(f string) bool {
+		return f != "" && f[0] >= 'A' && f[0] <= 'Z'
+	})
+	path = strings.Join(fields, ".")
+	return path, fmt.Sprintf("%s: want %s, not %s", path, wrong.Type, wrong.Value)
 }
 
 // yamlError turns the YAML library's "yaml: line N: what" into "name:N: what".

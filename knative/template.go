@@ -1,0 +1,45 @@
+package knative
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+)
+
+// newService is a model's Service before its first revision: what every model of the manifests has too.
+func newService(name string) *servingv1.Service {
+	svc := &servingv1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: servingv1.SchemeGroupVersion.String(), Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{LabelModel: name}},
+	}
+	t := &svc.Spec.Template
+	t.Labels = map[string]string{LabelModel: name}
+	t.Spec.Containers = []corev1.Container{{
+		Image:          DefaultImage,
+		ReadinessProbe: probe("/readyz"),
+		LivenessProbe:  probe("/healthz"),
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("768Mi"),
+		}},
+		SecurityContext: restricted(),
+	}}
+	return svc
+}
+
+func probe(path string) *corev1.Probe {
+	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(0)}}}
+}
+
+// restricted is what the restricted pod security standard asks for.
+func restricted() *corev1.SecurityContext {
+	yes, no := true, false
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no,
+		ReadOnlyRootFilesystem:   &yes,
+		RunAsNonRoot:             &yes,
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
