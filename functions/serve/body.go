@@ -11,6 +11,9 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/server"
 )
 
 // reserve bounds what a Content-Length alone makes the server set aside.
@@ -23,28 +26,45 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	control := http.NewResponseController(w)
-	deadline := time.Now().Add(s.limits.Read)
+	end := time.Now().Add(s.limits.Read)
+	deadline := end
 	if d, ok := r.Context().Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	// A recorder in a test has no connection and so no deadline.
 	_ = control.SetReadDeadline(deadline)
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-
 	var in io.Reader = http.MaxBytesReader(w, r.Body, limit)
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
 	body, err := s.decompress(in, encoding, r.ContentLength)
 	switch {
 	case err == nil:
+		// After an error the deadline stays, so that the rest of a body is not waited for.
+		_ = control.SetReadDeadline(time.Time{})
 		return body, nil
-	case errors.Is(err, os.ErrDeadlineExceeded) && r.Context().Err() != nil:
+	case isTimeout(err) && deadline.Before(end):
 		return nil, context.DeadlineExceeded
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case isTimeout(err):
 		return nil, statusError(http.StatusRequestTimeout, "the body did not arrive within %v", s.limits.Read)
 	case errors.Is(err, io.ErrUnexpectedEOF) && encoding == "":
 		return nil, badRequest("the body is shorter than its Content-Length of %d", r.ContentLength)
 	}
-	return nil, err
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || isAnswer(err) {
+		return nil, err
+	}
+	if r.Context().Err() != nil {
+		return nil, context.Canceled
+	}
+	return nil, badRequest("the body could not be read: %v", err)
+}
+
+// isTimeout reports whether a read ended at its deadline. HTTP/1 and HTTP/2 say so with different errors.
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isAnswer reports whether an error already says what a client is told.
+func isAnswer(err error) bool {
+	_, told := errors.AsType[*server.Error](err)
+	return told || model.CodeOf(err) != model.Internal
 }
 
 func (s *Server) decompress(in io.Reader, encoding string, length int64) ([]byte, error) {
@@ -76,7 +96,7 @@ func (s *Server) decompress(in io.Reader, encoding string, length int64) ([]byte
 
 // broken tells a compressed body that is wrong from one that did not arrive.
 func broken(encoding string, err error) error {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || isTimeout(err) {
 		return err
 	}
 	return badRequest("the body is no valid %s: %v", encoding, err)

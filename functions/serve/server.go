@@ -136,6 +136,11 @@ func (s *Server) adapt(a api, rt route) http.Handler {
 		o.WriteError = s.writeErrorEvent
 	}
 	return server.Adapt(func(w http.ResponseWriter, r *http.Request) error {
+		if r.ContentLength != 0 {
+			// The server reads the rest of a body that was refused before it answers: not without end. A recorder in a
+			// test has no connection and so no deadline.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Read))
+		}
 		st := s.state.Load()
 		if !rt.early && st.err != nil {
 			return notReady(st.err)
