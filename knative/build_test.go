@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// shipped is one of the folder's manifests as it is deployed.
-func shipped(t *testing.T, file string) *servingv1.Service {
+// deployedBefore is a manifest as it is deployed.
+func deployedBefore(t *testing.T, file string) *servingv1.Service {
 	t.Helper()
 	services, err := Load(file)
 	if err != nil {
@@ -57,14 +57,14 @@ func TestBuild(t *testing.T) {
 			return o
 		}()},
 		{name: "update-settings-only", existing: deployed, options: DeployOptions{Name: "cats", MaxScale: 9}},
-		{name: "update-to-zero", existing: shipped(t, "20-digits.yaml"), options: DeployOptions{
+		{name: "update-to-zero", existing: deployedBefore(t, "testdata/digits.yaml"), options: DeployOptions{
 			Name: "digits", Given: func(string) bool { return true },
 		}},
-		{name: "update-imagenet", existing: shipped(t, "31-imagenet-lite2.yaml"), options: DeployOptions{
+		{name: "update-imagenet", existing: deployedBefore(t, "testdata/imagenet.yaml"), options: DeployOptions{
 			Name: "imagenet", Model: "/models/imagenet/3", Function: "/weir/bin/functions/savedmodel", Tag: "lite2", Traffic: ptr(25),
 			Env: []string{"TOP=3"},
 		}},
-		{name: "update-latest-revision", existing: shipped(t, "20-digits.yaml"), options: DeployOptions{
+		{name: "update-latest-revision", existing: deployedBefore(t, "testdata/digits.yaml"), options: DeployOptions{
 			Name: "digits", Model: "/models/digits/2", Function: "/weir/bin/functions/savedmodel", Traffic: ptr(50),
 		}},
 	}
@@ -114,7 +114,7 @@ func TestBuildRefuses(t *testing.T) {
 		{name: "percent", existing: existing, change: func(o *DeployOptions) { o.Traffic = ptr(101) }, want: []string{"--traffic 101: it must be from 0 to 100"}},
 		{name: "first takes all", change: func(o *DeployOptions) { o.Traffic = ptr(10) }, want: []string{"the first revision takes all"}},
 		{name: "other service", existing: existing, change: func(o *DeployOptions) { o.Name = "n" }, want: []string{"the existing service is m"}},
-		{name: "no model", existing: shipped(t, "10-router.yaml"), change: func(o *DeployOptions) { o.Name = "router" }, want: []string{"service router is no model"}},
+		{name: "no model", existing: deployedBefore(t, "10-router.yaml"), change: func(o *DeployOptions) { o.Name = "router" }, want: []string{"service router is no model"}},
 		{name: "name", change: func(o *DeployOptions) { o.Name = "My_Model" }, want: []string{"not a DNS 1035 label"}},
 		{name: "tag", change: func(o *DeployOptions) { o.Tag = "v1.2" }, want: []string{"not a DNS 1035 label", "spec.traffic.tag[0]"}},
 		{name: "bounds", change: func(o *DeployOptions) { o.MinScale, o.MaxScale = 3, 2 }, want: []string{"max-scale=2 is less than min-scale=3"}},
