@@ -27,6 +27,8 @@ type Model struct {
 	Revisions []Revision
 	// EventTypes are CloudEvents types, besides dev.weir.predict with the attribute model, that mean this model.
 	EventTypes []string
+	// HostOnly says that only its hosts mean it and that it is not listed: a Service that is no model.
+	HostOnly bool
 }
 
 // Hints are what a request says about where it wants to go. Zero fields say nothing.
@@ -46,6 +48,6 @@ type Target struct {
 	Revision string
 	Version  int64
 	Tag      string // one of the revision's tags; the one asked for, if any
-	// Why says which rule chose: version, tag, session or traffic. For the access line.
+	// Why says which rule chose: version, tag, revision, session or traffic. For the access line.
 	Why string
 }
