@@ -26,16 +26,16 @@ func WithAutoscaler(ctx context.Context, cfg *autoscalerconfig.Config) context.C
 }
 
 // Prepare fills in Knative's defaults and validates as Knative's webhook does, then the autoscaling annotations and
-// weir's own rules, all problems at once. Warnings are Knative's own, about defaults that are insecure. What one machine
-// cannot honour besides is ValidateLocal's.
+// weir's own rules, all problems at once. Within apis.WithinUpdate the change is validated too: a template that changes
+// must not keep its name. Warnings are Knative's own, about defaults that are insecure. What one machine cannot honour
+// besides is ValidateLocal's.
 func Prepare(ctx context.Context, svc *servingv1.Service) (warnings []string, err error) {
 	cfg := config.FromContextOrDefaults(ctx)
 	ctx = config.ToContext(ctx, cfg)
-	if !apis.IsInUpdate(ctx) {
-		ctx = apis.WithinCreate(ctx)
-	}
 	svc.APIVersion, svc.Kind = servingv1.SchemeGroupVersion.String(), "Service"
-	svc.SetDefaults(ctx)
+	// Always as for a new Service, without an update's baseline: a manifest is whole, and the same one must make the same
+	// template twice.
+	svc.SetDefaults(apis.WithinCreate(config.ToContext(context.Background(), cfg)))
 
 	// The scaling annotations are left to autoscale, which says more about them.
 	bare := svc.DeepCopy()

@@ -72,6 +72,24 @@ func TestPrepareDefaults(t *testing.T) {
 	}
 }
 
+func TestPrepareUpdate(t *testing.T) {
+	t.Parallel()
+	before := parse(t, minimal)[0]
+	before.Spec.Template.Name = "m-blue"
+	after := before.DeepCopy()
+	if _, err := Prepare(context.Background(), before); err != nil {
+		t.Fatal(err)
+	}
+	ctx := apis.WithinUpdate(context.Background(), before)
+	if _, err := Prepare(ctx, after); err != nil || !TemplateEqual(&before.Spec.Template, &after.Spec.Template) {
+		t.Errorf("the same manifest again: %v", err)
+	}
+	after.Spec.Template.Spec.Containers[0].Image = "weir/other"
+	if _, err := Prepare(ctx, after); err == nil || !strings.Contains(err.Error(), "without a name change") {
+		t.Errorf("a changed template under the same name: %v", err)
+	}
+}
+
 func TestWithAutoscaler(t *testing.T) {
 	t.Parallel()
 	svc := parse(t, minimal)[0]

@@ -2,6 +2,7 @@ package autoscale
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,6 +65,47 @@ func TestImpossibleStats(t *testing.T) {
 	if d := s.Tick(start()); d.Desired != -1 {
 		t.Errorf("desired %d from impossible stats, want -1 for no data", d.Desired)
 	}
+}
+
+// TestNoData: on Knative the scale stays as it is while there is no data, but where the activator counts every request,
+// at a burst capacity of -1, no data is no request.
+func TestNoData(t *testing.T) {
+	t.Parallel()
+	for burst, want := range map[string]int{"211": -1, "-1": 0} {
+		s, err := New(Options{Revision: revision(1, "target-burst-capacity="+burst), Ready: func() (int, int) { return 1, 0 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := s.Tick(start()); d.Desired != want {
+			t.Errorf("burst capacity %s: desired %d, want %d", burst, d.Desired, want)
+		}
+		s.Close()
+	}
+}
+
+// TestConcurrentUse is for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	s, err := New(Options{Revision: revision(1, "max-scale=3"), Ready: func() (int, int) { return 1, 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for j := range 50 {
+				now := start().Add(time.Duration(j) * time.Second)
+				s.Record(now, metrics.Stat{AverageConcurrentRequests: 4})
+				s.SetReachable(i%2 == 0)
+				if d := s.Tick(now); d.Wanted > 3 {
+					t.Errorf("wanted %d", d.Wanted)
+				}
+				_ = s.Initialized()
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestCloseTwice(t *testing.T) {
