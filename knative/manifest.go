@@ -166,11 +166,11 @@ func parseService(name string, doc []byte) (*servingv1.Service, error) {
 
 // fieldPath returns the path in a strict error such as: unknown field "spec.template.spec.containers[0].imgae".
 func fieldPath(err error) string {
-	path, _ := err.(interface{ FieldPath() string })
-	if path == nil {
+	var field kjson.FieldError
+	if !errors.As(err, &field) {
 		return ""
 	}
-	return path.FieldPath()
+	return field.FieldPath()
 }
 
 // typeError says where a value has the wrong type, and what was expected.
