@@ -9,17 +9,17 @@ import (
 	"weir.dev/weir/functions/model"
 )
 
-// imageJSON is an image of 224x224x3 floats in row format, each with the given digits.
-func imageJSON(digits int) []byte {
+// imageJSON is an image of 224x224x3 floats in row format, each with the given digits, as Python writes it.
+func imageJSON(digits int, comma string) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	var b strings.Builder
 	b.WriteString(`{"instances":[[`)
 	for y := range 224 {
-		b.WriteString(comma(y) + "[")
+		b.WriteString(sep(y, comma) + "[")
 		for x := range 224 {
-			b.WriteString(comma(x) + "[")
+			b.WriteString(sep(x, comma) + "[")
 			for c := range 3 {
-				fmt.Fprintf(&b, "%s%.*f", comma(c), digits, r.Float64()*2-1)
+				fmt.Fprintf(&b, "%s%.*f", sep(c, comma), digits, r.Float64()*2-1)
 			}
 			b.WriteString("]")
 		}
@@ -29,11 +29,11 @@ func imageJSON(digits int) []byte {
 	return []byte(b.String())
 }
 
-func comma(i int) string {
+func sep(i int, comma string) string {
 	if i == 0 {
 		return ""
 	}
-	return ","
+	return comma
 }
 
 // BenchmarkDecodeJSON decodes an image as the clients of TensorFlow Serving send it.
@@ -42,7 +42,7 @@ func BenchmarkDecodeJSON(b *testing.B) {
 	sig := model.Signature{Name: "serving_default", Inputs: specs{spec("x", model.Float32, -1, 224, 224, 3)}}
 	for _, digits := range []int{1, 7, 17} {
 		b.Run(fmt.Sprintf("digits=%d", digits), func(b *testing.B) {
-			body := imageJSON(digits)
+			body := imageJSON(digits, ", ")
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {

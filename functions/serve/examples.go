@@ -35,6 +35,9 @@ func (k featureKind) String() string {
 // readExamples reads the examples of a :classify or :regress body as serialised tf.Example messages. The context's
 // features are put before each example's own, which so win: merging messages is concatenating them.
 func (s *Server) readExamples(e envelope) ([][]byte, error) {
+	if err := e.check(s, e.instances, e.inputs); err != nil {
+		return nil, err
+	}
 	if e.examples < 0 {
 		return nil, badRequest(`expected "examples", a list of objects with the features of each`)
 	}

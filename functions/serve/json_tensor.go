@@ -105,19 +105,26 @@ func (t *tensorReader) value(level int) error {
 // elements reads the inside of a list and its end.
 func (t *tensorReader) elements(level int) (int, error) {
 	for n := 0; ; n++ {
-		// The usual case first: a comma and the next number without white space before it.
+		// The usual case first: a comma, at most one space, as Python writes it, and the next number.
 		if n == 0 || t.i >= len(t.b) || t.b[t.i] != ',' || t.i+1 >= len(t.b) || t.b[t.i+1] == ']' {
 			more, err := t.more(n, ']')
 			if err != nil || !more {
 				return n, err
 			}
-		} else {
+		} else if t.i++; t.b[t.i] == ' ' {
 			t.i++
 		}
 		if t.maxRows > 0 && level == 0 && n >= t.maxRows {
 			return n, tooMany(t.maxRows)
 		}
 		t.at[level] = n
+		if t.dtype == model.Float32 && t.leaf && level+1 == len(t.dims) {
+			if f, end, ok := plain32(t.b, t.i); ok {
+				t.data = binary.LittleEndian.AppendUint32(t.data, math.Float32bits(f))
+				t.i = end
+				continue
+			}
+		}
 		if err := t.value(level + 1); err != nil {
 			return n, err
 		}

@@ -29,7 +29,7 @@ func newMetrics(name string) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 17),
 		}, []string{"api", "status"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_function_in_flight", Help: "Requests that run now.", ConstLabels: constant,
+			Name: "weir_function_in_flight", Help: "Predictions that run now.", ConstLabels: constant,
 		}),
 	}
 	registry := prometheus.NewRegistry()

@@ -30,6 +30,15 @@ const (
 	apiEvents     api = "events"
 )
 
+// predicts reports whether the API runs the model.
+func (a api) predicts() bool {
+	switch a {
+	case apiV1Predict, apiV1Classify, apiV1Regress, apiImage, apiV2Infer, apiEvents:
+		return true
+	}
+	return false
+}
+
 // target is what a path asks for. Version and label are empty if the path names none.
 type target struct {
 	api                   api

@@ -92,8 +92,6 @@ func (s *Server) Handler() http.Handler {
 		if t.api == apiV1Predict && isImage(r.Header.Get("Content-Type")) {
 			t.api = apiImage
 		}
-		s.metrics.inFlight.Inc()
-		defer s.metrics.inFlight.Dec()
 		ctx := context.WithValue(r.Context(), exchangeKey{}, &exchange{target: t})
 		s.handlers[t.api].ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -147,6 +145,10 @@ func (s *Server) adapt(a api, rt route) http.Handler {
 		}
 		if err := allow(w, r, rt.methods); err != nil {
 			return err
+		}
+		if a.predicts() {
+			s.metrics.inFlight.Inc()
+			defer s.metrics.inFlight.Dec()
 		}
 		ctx, cancel, err := withTimeout(r)
 		if err != nil {

@@ -228,7 +228,7 @@ func TestMetrics(t *testing.T) {
 		`weir_function_requests_total{api="v1_predict",model="toy",status="2xx"} 1`,
 		`weir_function_requests_total{api="v2_infer",model="toy",status="4xx"} 1`,
 		`weir_function_request_seconds_count{api="v2_infer",model="toy",status="4xx"} 1`,
-		`weir_function_in_flight{model="toy"} 1`,
+		`weir_function_in_flight{model="toy"} 0`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no line %s", want)

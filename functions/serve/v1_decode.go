@@ -8,6 +8,9 @@ import (
 
 // readInputs reads the tensors of a :predict body, in row format (instances) or in column format (inputs).
 func (s *Server) readInputs(e envelope, sig model.Signature) (map[string]model.Tensor, error) {
+	if err := e.check(s, e.examples, e.context); err != nil {
+		return nil, err
+	}
 	switch {
 	case e.instances >= 0 && e.inputs >= 0:
 		return nil, badRequest(`expected either "instances" or "inputs", got both`)

@@ -66,3 +66,16 @@ func (e envelope) at(s *Server, offset int) *scanner {
 	scan.i, scan.depth = offset, 1
 	return scan
 }
+
+// check reads members that the request's method does not use, so that a broken one is an error all the same.
+func (e envelope) check(s *Server, offsets ...int) error {
+	for _, offset := range offsets {
+		if offset < 0 {
+			continue
+		}
+		if err := e.at(s, offset).skip(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
