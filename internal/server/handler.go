@@ -92,10 +92,11 @@ func call(h HandlerFunc, w http.ResponseWriter, r *http.Request) (err error) {
 
 func level(r *http.Request, status int) zerolog.Level {
 	switch {
+	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+		// Not ready yet is no error: probes ask for it many times a second while a model loads.
+		return zerolog.DebugLevel
 	case status >= 500:
 		return zerolog.ErrorLevel
-	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
-		return zerolog.DebugLevel
 	}
 	return zerolog.InfoLevel
 }
