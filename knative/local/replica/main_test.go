@@ -69,9 +69,18 @@ func help(kind string) {
 		<-term
 	case "half a line":
 		fmt.Print(strings.Repeat("x", longestLine+10) + "\nend")
-	case "forks":
+	case "outlives its parent":
+		fmt.Println("listening")
+		<-term
+		tick := time.NewTicker(time.Millisecond)
+		for parent := os.Getppid(); os.Getppid() == parent; {
+			<-tick.C
+		}
+		fmt.Println("tidied up")
+	case "forks", "forks well":
 		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), helperVar+"=ignores SIGTERM", "PORT=0")
+		behaves := map[string]string{"forks": "ignores SIGTERM", "forks well": "outlives its parent"}[kind]
+		child.Env = append(os.Environ(), helperVar+"="+behaves, "PORT=0")
 		child.Stdout = os.Stdout
 		if err := child.Start(); err != nil {
 			fmt.Println(err)
@@ -85,7 +94,7 @@ func help(kind string) {
 		go serve(func() bool { return n.Add(1) <= 1 })
 		select {}
 	case "engine":
-		r, err := Start(Spec{Name: "left-behind", Command: []string{os.Args[0]}, Env: []string{helperVar + "=" + os.Getenv("KIND")}, Records: os.Getenv("RECORDS"), Log: zerolog.Nop()})
+		r, err := Start(Spec{Name: "left-behind", Command: []string{os.Args[0]}, Env: []string{helperVar + "=" + os.Getenv("KIND")}, Records: os.Getenv("RECORDS"), Output: os.Stdout, Log: zerolog.Nop()})
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)

@@ -39,6 +39,8 @@ func TestProbeTimes(t *testing.T) {
 			want: []time.Duration{0, sec, 2 * sec, 3 * sec}},
 		{name: "startup fails", p: prober{successes: 1, failures: 2, period: sec}, limited: true, good: []bool{false, false},
 			want: []time.Duration{0, sec}, wantErr: "2 times"},
+		{name: "startup fails now and then", p: prober{successes: 2, failures: 2, period: sec}, limited: true,
+			good: []bool{false, true, false, true, true}, want: []time.Duration{0, sec, 2 * sec, 3 * sec, 4 * sec}},
 		{name: "time is up", p: prober{successes: 1, period: 50 * sec}, good: []bool{false, false}, want: []time.Duration{0, 50 * sec}, wantErr: "probe failed: no"},
 	}
 	for _, tt := range tests {

@@ -5,9 +5,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -55,6 +57,15 @@ func TestReap(t *testing.T) {
 			if running(pid) {
 				t.Error("the replica runs on")
 			}
+			if kind == "forks" {
+				child := out.findInt(t, "child ")
+				for end := time.Now().Add(20 * time.Second); running(child) && time.Now().Before(end); {
+					runtime.Gosched() // a killed process takes a moment to end
+				}
+				if running(child) {
+					t.Error("the replica's child runs on")
+				}
+			}
 			if got := records(t, dir); len(got) != 0 {
 				t.Errorf("records in the end: %v", got)
 			}
@@ -97,7 +108,8 @@ func TestReapSparesOthers(t *testing.T) {
 		}
 	}
 	ended, err := Reap(dir, zerolog.Nop())
-	if ended != 0 || err == nil || !strings.Contains(err.Error(), "broken"+recordSuffix) {
+	if ended != 0 || err == nil || !strings.Contains(err.Error(), "broken"+recordSuffix) ||
+		!strings.Contains(err.Error(), "init"+recordSuffix) {
 		t.Errorf("ended %d, error %v", ended, err)
 	}
 	if !running(r.PID()) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -182,6 +183,38 @@ func TestChildrenEnd(t *testing.T) {
 				t.Error("its child runs on")
 			}
 		})
+	}
+}
+
+// TestChildrenHaveTheGraceToo has a program that ends at once and a child that still has something to do.
+func TestChildrenHaveTheGraceToo(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "forks well")
+	out := newLog()
+	s.Output = out
+	r := run(t, s)
+	within(t, "readiness", r.Ready())
+	out.find(t, "listening") // before, SIGTERM would just end it
+	r.Stop()
+	within(t, "exit", r.Exited())
+	out.find(t, "tidied up")
+}
+
+func BenchmarkStartToReady(b *testing.B) {
+	path, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := Spec{Name: "bench", Command: []string{path}, Env: []string{helperVar + "=serve"}, Records: b.TempDir(), Log: zerolog.Nop()}
+	s.Readiness = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/readyz"}}}
+	for b.Loop() {
+		r, err := Start(s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		<-r.Ready()
+		r.Kill()
+		<-r.Exited()
 	}
 }
 

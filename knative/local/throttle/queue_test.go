@@ -170,7 +170,11 @@ func TestDeadlineWhileWaiting(t *testing.T) {
 
 func TestTimeoutEndsAtTheFirstByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answered := func(r *http.Request) (*http.Response, error) { return answer("slow body"), nil }
+		var sent context.Context
+		answered := func(r *http.Request) (*http.Response, error) {
+			sent = r.Context()
+			return answer("slow body"), nil
+		}
 		th := New(Options{Timeout: time.Second, Transport: transportFunc(answered)})
 		th.Add("a", "1:1")
 		resp, err := th.RoundTrip(get(t.Context(), "/"))
@@ -178,11 +182,14 @@ func TestTimeoutEndsAtTheFirstByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-time.After(time.Hour)
-		if err := resp.Request.Context().Err(); err != nil {
-			t.Error(err)
+		if err := sent.Err(); err != nil {
+			t.Errorf("while the body is read: %v", err)
 		}
 		if err := resp.Body.Close(); err != nil {
 			t.Error(err)
+		}
+		if sent.Err() == nil {
+			t.Error("the exchange goes on after the body was closed")
 		}
 
 		slow := transportFunc(func(r *http.Request) (*http.Response, error) {

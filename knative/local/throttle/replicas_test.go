@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +89,13 @@ func TestFail(t *testing.T) {
 		if got := <-w; got.err != nil {
 			t.Errorf("after Add: %v", got.err)
 		}
+		<-th.Remove("a")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if got := do(th, get(ctx, "/")); !errors.Is(got.err, context.DeadlineExceeded) {
+			t.Errorf("after Add and Remove: %v, want it to wait", got.err)
+		}
+		th.Add("a", "1:1")
 		// A reason that is given while there is a replica counts from when there is none.
 		th.Fail(reason)
 		<-th.Remove("a")

@@ -59,3 +59,24 @@ func TestReport(t *testing.T) {
 		}
 	})
 }
+
+// TestReportOfADrainingReplica has one that is busy over two reports after it was removed.
+func TestReportOfADrainingReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeld()
+		th := New(Options{Transport: h})
+		th.Add("r", "1:1")
+		w := start(th, get(t.Context(), "/"))
+		synctest.Wait()
+		drained := th.Remove("r")
+		for range 2 {
+			<-time.After(time.Second)
+			if rep := th.Report(time.Now()); rep.PerReplica["r"] != 1 || rep.Executing != 1 || rep.InFlight != 1 {
+				t.Errorf("while it drains: %+v", rep)
+			}
+		}
+		h.release <- nil
+		<-w
+		<-drained
+	})
+}

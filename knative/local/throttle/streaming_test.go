@@ -157,9 +157,43 @@ func TestReplayWhileTheFailedAttemptReads(t *testing.T) {
 	if err := <-hanging; err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
+	if n, err := first.Read(make([]byte, 3)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("the first attempt still read %d bytes, error %v", n, err)
+	}
 	p.settle()
 	_ = second.Close()
 	if _, err := body.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("the client's body is still open: %v", err)
+	}
+}
+
+// TestTheRequestBodyIsClosed has transports that are done with the body before and after the answer begins.
+func TestTheRequestBodyIsClosed(t *testing.T) {
+	t.Parallel()
+	for _, early := range []bool{true, false} {
+		t.Run(fmt.Sprint("early ", early), func(t *testing.T) {
+			var later func() error
+			th := New(Options{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+				later = r.Body.Close
+				if early {
+					_ = r.Body.Close()
+				}
+				return answer(""), nil
+			})})
+			th.Add("a", "1:1")
+			closed := 0
+			r := post(t.Context(), io.NopCloser(nil))
+			r.Body = closer(func() { closed++ })
+			if got := do(th, r); got.err != nil {
+				t.Fatal(got.err)
+			}
+			if !early && closed != 0 {
+				t.Error("closed while the transport reads it")
+			}
+			_ = later()
+			if closed != 1 {
+				t.Errorf("closed %d times", closed)
+			}
+		})
 	}
 }
