@@ -118,6 +118,10 @@ func (r *exampleReader) feature(name string) ([]byte, error) {
 	if err != nil || kind == kindNone {
 		return nil, err
 	}
+	if kind != kindBytes {
+		// Lists of numbers are packed.
+		list = appendField(nil, fieldListValue, list)
+	}
 	return appendField(nil, protowire.Number(kind), list), nil
 }
 
@@ -138,9 +142,9 @@ func (r *exampleReader) value(name string, kind *featureKind, list []byte) ([]by
 		}
 		got, list = kindBytes, appendField(list, fieldListValue, v)
 	case r.literal("true"):
-		got, list = kindInt64, appendVarint(list, 1)
+		got, list = kindInt64, protowire.AppendVarint(list, 1)
 	case r.literal("false"):
-		got, list = kindInt64, appendVarint(list, 0)
+		got, list = kindInt64, protowire.AppendVarint(list, 0)
 	case c == '{' || c == '[' || c == 'n':
 		return nil, badRequest("%s: feature %q: expected numbers or strings, got %s", r.at, name, r.what())
 	default:
@@ -165,22 +169,17 @@ func (r *exampleReader) numeric(name string, n number, list []byte) (featureKind
 		if !ok {
 			return kindNone, nil, badRequest("%s: feature %q: %s is no INT64", r.at, name, r.b[n.start:n.end])
 		}
-		return kindInt64, appendVarint(list, uint64(v)), nil
+		return kindInt64, protowire.AppendVarint(list, uint64(v)), nil
 	}
 	f, ok := n.float32(r.b)
 	if !ok {
 		return kindNone, nil, badRequest("%s: feature %q: %s is no FP32", r.at, name, r.b[n.start:n.end])
 	}
-	list = protowire.AppendTag(list, fieldListValue, protowire.Fixed32Type)
 	return kindFloat, protowire.AppendFixed32(list, math.Float32bits(f)), nil
 }
 
 func appendField(b []byte, field protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), v)
-}
-
-func appendVarint(b []byte, v uint64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, fieldListValue, protowire.VarintType), v)
 }
 
 // predictExamples answers :classify and :regress.
