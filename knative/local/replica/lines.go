@@ -25,7 +25,7 @@ type lines struct {
 
 	mu    sync.Mutex
 	last  string
-	panic string // the line that began a panic of Go's: the last line is then only a place in the source
+	fault string // the line that began a panic of Go's: the last line is then only a place in the source
 }
 
 func newLines(to io.Writer) *lines { return &lines{to: to, done: make(chan struct{})} }
@@ -62,7 +62,7 @@ func (l *lines) line(b []byte) {
 	defer l.mu.Unlock()
 	l.last = text
 	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
-		l.panic = text
+		l.fault = text
 	}
 }
 
@@ -77,8 +77,8 @@ func (l *lines) said() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.panic != "":
-		return ": " + l.panic
+	case l.fault != "":
+		return ": " + l.fault
 	case l.last != "":
 		return ": " + l.last
 	}

@@ -69,17 +69,20 @@ func help(kind string) {
 		<-term
 	case "half a line":
 		fmt.Print(strings.Repeat("x", longestLine+10) + "\nend")
+	case "ignores SIGTERM and says nothing":
+		select {}
 	case "outlives its parent":
+		parent := os.Getppid()
 		fmt.Println("listening")
 		<-term
 		tick := time.NewTicker(time.Millisecond)
-		for parent := os.Getppid(); os.Getppid() == parent; {
+		for os.Getppid() == parent {
 			<-tick.C
 		}
 		fmt.Println("tidied up")
 	case "forks", "forks well":
 		child := exec.Command(os.Args[0])
-		behaves := map[string]string{"forks": "ignores SIGTERM", "forks well": "outlives its parent"}[kind]
+		behaves := map[string]string{"forks": "ignores SIGTERM and says nothing", "forks well": "outlives its parent"}[kind]
 		child.Env = append(os.Environ(), helperVar+"="+behaves, "PORT=0")
 		child.Stdout = os.Stdout
 		if err := child.Start(); err != nil {

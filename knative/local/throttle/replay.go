@@ -15,8 +15,9 @@ var errNotReplayable = errors.New("the request's body was too long to be kept fo
 // replay gives a request's body to one attempt after the other: it keeps what was read while it is short enough and no
 // answer has begun. A transport may still read for an attempt that has failed; what it reads is not lost.
 type replay struct {
-	src  io.ReadCloser
-	size int64 // as declared; -1 unknown
+	src     io.ReadCloser
+	size    int64      // as declared; -1 unknown
+	buffers *sync.Pool // of *[]byte: to make and clear memory for each image costs more than to copy the image
 
 	mu    sync.Mutex // held during src.Read
 	buf   []byte     // all that was read, while kept
@@ -31,8 +32,8 @@ type replay struct {
 	current *body // only for who makes the attempts
 }
 
-func newReplay(src io.ReadCloser, size int64) *replay {
-	return &replay{src: src, size: size}
+func newReplay(src io.ReadCloser, size int64, buffers *sync.Pool) *replay {
+	return &replay{src: src, size: size, buffers: buffers}
 }
 
 // attempt returns the body for the next attempt. The one before gets no more of it. It does not wait for that one's
@@ -58,11 +59,9 @@ func (p *replay) close() {
 	p.closeOnce.Do(func() { _ = p.src.Close() })
 }
 
-// buffers keeps the memory of bodies: to make and clear it anew for each image costs more than to copy the image.
-var buffers sync.Pool
-
-func newBuffer(size int) []byte {
-	if b, ok := buffers.Get().(*[]byte); ok && cap(*b) >= size {
+// buffer returns an empty buffer for so many bytes.
+func (p *replay) buffer(size int) []byte {
+	if b, ok := p.buffers.Get().(*[]byte); ok && cap(*b) >= size {
 		return (*b)[:0]
 	}
 	return make([]byte, 0, size)
@@ -74,7 +73,7 @@ func (p *replay) drop() {
 	if p.buf != nil {
 		b := p.buf
 		p.buf = nil
-		buffers.Put(&b)
+		p.buffers.Put(&b)
 	}
 }
 
@@ -135,7 +134,7 @@ func (p *replay) keep(read []byte) {
 		return
 	}
 	if p.buf == nil {
-		p.buf = newBuffer(max(int(p.size), len(read)))
+		p.buf = p.buffer(max(int(p.size), len(read)))
 	}
 	p.buf = append(p.buf, read...)
 }

@@ -27,7 +27,7 @@ func (t *Throttle) RoundTrip(req *http.Request) (*http.Response, error) {
 	c.cold = !t.enter()
 	c.limit()
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		c.replay = newReplay(req.Body, req.ContentLength)
+		c.replay = newReplay(req.Body, req.ContentLength, &t.bodies)
 	}
 	resp, err := c.try()
 	if err != nil {

@@ -81,8 +81,9 @@ func newTransport() *http.Transport {
 
 // Throttle is an http.RoundTripper to the replicas of a revision. Its methods may be called from any goroutine.
 type Throttle struct {
-	o    Options
-	poke chan struct{}
+	o      Options
+	poke   chan struct{}
+	bodies sync.Pool // of *[]byte, for replay
 
 	mu       sync.Mutex
 	replicas []*replica          // they take requests, in the order of Add
