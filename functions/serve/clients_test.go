@@ -49,7 +49,7 @@ func TestEventClient(t *testing.T) {
 // TestHTTP2 sends the same requests over unencrypted HTTP/2, as a cluster's h2c port gets them.
 func TestHTTP2(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, Options{Limits: Limits{Body: 1 << 16, Read: 100 * time.Millisecond}})
+	s := newServer(t, Options{Limits: Limits{Body: 1 << 16, Read: 500 * time.Millisecond}})
 	s.SetModel(toy())
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -56,6 +56,8 @@ func TestEventAnswers(t *testing.T) {
 		{"binary, checked attributes", call{path: "/", header: eventHeader("Ce-Model", "toy", "Ce-Modelversion", "3", "Ce-Modeltag", "stable"), body: rows}, false, rowsOut},
 		{"binary, V2", call{path: "/", header: eventHeader(), body: `{"id":"q","inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]}`}, false,
 			`{"model_name":"toy","model_version":"3","id":"q","outputs":[{"name":"x_out","datatype":"FP32","shape":[1,3],"data":[1.0,2.0,3.0]}]}`},
+		{"binary, V2 that asks for binary data gets JSON", call{path: "/", header: eventHeader(), body: `{"parameters":{"binary_data_output":true},"inputs":[{"name":"uint8","shape":[1],"datatype":"UINT8","data":[9]}]}`}, false,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"uint8_out","datatype":"UINT8","shape":[1],"data":[9]}]}`},
 		{"binary, image", call{path: "/", header: eventHeader("Content-Type", "image/jpeg"), body: "jpeg"}, false, image},
 		{"binary, examples", call{path: "/", header: eventHeader(), body: `{"signature_name":"regress","examples":[{"x":1}]}`}, false, `{"result":[1.5],"results":[1.5]}`},
 		{"binary, column of strings", call{path: "/", header: eventHeader(), body: `{"signature_name":"bytes","inputs":[{"b64":"YQ=="}]}`}, false, `{"outputs":["a"]}`},

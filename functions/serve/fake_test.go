@@ -129,6 +129,7 @@ func toy() *fakeModel {
 				specs{spec("classes", model.Int64, -1, 2), spec("labels", model.Bytes, -1, 2), spec("scores", model.Float32, -1, 2)}),
 			"two": sig(p, specs{spec("a", model.Int32, -1), spec("b", model.Bytes, -1)},
 				specs{spec("a_out", model.Int32, -1), spec("b_out", model.Bytes, -1), spec("b_out_bytes", model.Bytes, -1)}),
+			"integers": sig(p, specs{spec("x", model.Int64, -1, 3)}, specs{spec("x_out", model.Int64, -1, 3)}),
 			"any":      sig(p, specs{{Name: "v", DType: model.Float64, AnyRank: true}}, specs{{Name: "v_out", DType: model.Float64, AnyRank: true}}),
 			"classify": sig(model.MethodClassify, examples, specs{spec("classes", model.Bytes, -1, -1), spec("scores", model.Float32, -1, -1)}),
 			"regress":  sig(model.MethodRegress, examples, specs{spec("outputs", model.Float32, -1, 1)}),

@@ -22,6 +22,10 @@ func checkNumber(t testing.TB, text string) {
 	if valid := json.Valid([]byte(text)) && text[0] != ' '; ok != valid {
 		t.Fatalf("%q: read %v, valid %v", text, ok, valid)
 	}
+	plain, end, isPlain := plain32([]byte(text+","), 0)
+	if isPlain && (!ok || end != len(text)) {
+		t.Fatalf("%q: plain32 took %d bytes of what is no number", text, end)
+	}
 	if !ok {
 		return
 	}
@@ -33,6 +37,9 @@ func checkNumber(t testing.TB, text string) {
 	want32, err := strconv.ParseFloat(text, 32)
 	if got, fits := n.float32(b); fits != (err == nil) || fits && math.Float32bits(got) != math.Float32bits(float32(want32)) {
 		t.Errorf("%q: float32 %v %v, want %v %v", text, got, fits, want32, err)
+	}
+	if isPlain && math.Float32bits(plain) != math.Float32bits(float32(want32)) {
+		t.Errorf("%q: plain32 %v, want %v", text, plain, want32)
 	}
 	for _, bits := range []int{8, 16, 32, 64} {
 		wantInt, err := strconv.ParseInt(text, 10, bits)

@@ -58,7 +58,7 @@ func raw(t *testing.T, addr, request string, half bool) (*http.Response, string)
 // TestLyingContentLength sends bodies that are not as long as they say, over raw connections, and then a good request.
 func TestLyingContentLength(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, Options{Limits: Limits{Body: 1 << 16, Read: 200 * time.Millisecond}})
+	s := newServer(t, Options{Limits: Limits{Body: 1 << 16, Read: 500 * time.Millisecond}})
 	s.SetModel(toy())
 	addr := listen(t, s)
 	header := func(path, more string) string {
@@ -72,8 +72,8 @@ func TestLyingContentLength(t *testing.T) {
 		want          string
 	}{
 		{"too long, the client stops sending", header("/v1/models/toy:predict", long) + goodBody, true, 400, "shorter than its Content-Length"},
-		{"too long, the client waits", header("/v1/models/toy:predict", long) + goodBody, false, 408, "did not arrive within 200ms"},
-		{"too long, the client waits and keeps the connection", strings.Replace(header("/v1/models/toy:predict", long), "Connection: close\r\n", "", 1) + goodBody, false, 408, "did not arrive within 200ms"},
+		{"too long, the client waits", header("/v1/models/toy:predict", long) + goodBody, false, 408, "did not arrive within 500ms"},
+		{"too long, the client waits and keeps the connection", strings.Replace(header("/v1/models/toy:predict", long), "Connection: close\r\n", "", 1) + goodBody, false, 408, "did not arrive within 500ms"},
 		{"refused before the body arrived", strings.Replace(header("/v1/models/nope:predict", long), "Connection: close\r\n", "", 1), false, 404, "not found"},
 		{"too long, within a timeout", header("/v1/models/toy:predict", long+"X-Weir-Timeout: 30ms\r\n") + goodBody, false, 504, "deadline exceeded"},
 		{"too short", header("/v1/models/toy:predict", "Content-Length: 5\r\n") + goodBody, true, 400, "JSON parse error"},

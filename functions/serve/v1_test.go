@@ -26,6 +26,7 @@ func TestV1Answers(t *testing.T) {
 		{"several inputs as columns", predict, `{"signature_name":"two","inputs":{"a":[1],"b":[{"b64":"_-8"}]}}`,
 			`{"outputs":{"a_out":[1],"b_out":["` + "\ufffd\ufffd" + `"],"b_out_bytes":[{"b64":"/+8="}]}}`},
 		{"instances are b64 objects", predict, `{"signature_name":"bytes","instances":[{"b64":"YQ=="},"\u00e9\ud83d\ude00\n"]}`, `{"predictions":["a","é😀\u000a"]}`},
+		{"quotes and backslashes before brackets", predict, `{"signature_name":"bytes","instances":["a\"]b","c\\","[\\\""]}`, `{"predictions":["a\"]b","c\\","[\\\""]}`},
 		{"a scalar of any rank", predict, `{"signature_name":"any","inputs":0.1}`, `{"outputs":0.1}`},
 		{"an empty tensor", predict, `{"signature_name":"any","inputs":[[],[]]}`, `{"outputs":[[],[]]}`},
 		{"three levels", predict, `{"signature_name":"any","inputs":[[[1],[2]],[[3],[4]]]}`, `{"outputs":[[[1.0],[2.0]],[[3.0],[4.0]]]}`},

@@ -25,6 +25,8 @@ func TestV2Answers(t *testing.T) {
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"FP32","shape":[1,3],"data":[1.0,2.0,3.0]}]}`},
 		{"signature by the inputs' names, outputs in order", inferPath, `{"inputs":[{"name":"a","shape":[1],"datatype":"INT32","data":[7]},{"name":"b","shape":[1],"datatype":"BYTES","data":["ü"]}],"outputs":[{"name":"b_out"},{"name":"a_out"}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"b_out","datatype":"BYTES","shape":[1],"data":["ü"]},{"name":"a_out","datatype":"INT32","shape":[1],"data":[7]}]}`},
+		{"signature by the inputs' names and types", inferPath, `{"inputs":[{"name":"x","shape":[1,3],"datatype":"INT64","data":[1,2,3]}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"INT64","shape":[1,3],"data":[1,2,3]}]}`},
 		{"signature by parameter", inferPath, `{"parameters":{"signature_name":"any","other":[1]},"inputs":[{"name":"v","shape":[],"datatype":"FP64","data":[0.1]}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"v_out","datatype":"FP64","shape":[],"data":[0.1]}]}`},
 		{"strings in base64", inferPath, `{"inputs":[{"name":"bytes","shape":[1],"datatype":"BYTES","parameters":{"content_type":"base64"},"data":["YWI="]}]}`,
