@@ -143,7 +143,8 @@ func (r *Replica) exec(program string, env []string) error {
 		return err
 	}
 	defer func() { _ = write.Close() }()
-	cmd := exec.Command(program, r.spec.Command[1:]...)
+	// It lives until Stop or Kill, not as long as whoever starts it.
+	cmd := exec.CommandContext(context.Background(), program, r.spec.Command[1:]...)
 	cmd.Args[0] = r.spec.Command[0]
 	cmd.Dir, cmd.Env = r.spec.Dir, env
 	// A file, not a Writer: Wait would not return while a process that the replica started holds the pipe.

@@ -116,7 +116,7 @@ func (b *body) Read(into []byte) (int, error) {
 	b.off += n
 	if err != nil {
 		p.err = err
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			p.srcErr.Store(&err)
 		}
 	}
