@@ -26,6 +26,8 @@ type Options struct {
 	WriteError func(w http.ResponseWriter, r *http.Request, e *Error)
 	// Observe is told of every finished request. If nil, nobody is.
 	Observe func(r *http.Request, status int, took time.Duration)
+	// Fields adds to the access line. If nil, nothing is added.
+	Fields func(r *http.Request, line *zerolog.Event)
 }
 
 // Adapt makes an http.Handler of h: it gives the request an id, turns an error or a panic into one answer, and writes
@@ -67,6 +69,9 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		line := log.WithLevel(level(r, status))
 		if answer != nil {
 			line = line.Err(answer)
+		}
+		if o.Fields != nil {
+			o.Fields(r, line)
 		}
 		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", status).
 			Int64("bytes", rec.bytes).Dur("ms", took).Msg("request")

@@ -1,0 +1,71 @@
+package router
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	"github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"weir.dev/weir/internal/server"
+)
+
+// eventSource is the source of the router's own events.
+const eventSource = "/weir/router"
+
+// writeError answers an error as JSON, or as an event to an event; the HTTP status is the same.
+func (rt *Router) writeError(w http.ResponseWriter, r *http.Request, e *server.Error) {
+	x := exchangeOf(r.Context())
+	if x.event == nil {
+		server.WriteError(w, e)
+		return
+	}
+	if err := writeErrorEvent(w, r, x, e); err != nil {
+		server.WriteError(w, e)
+	}
+}
+
+func writeErrorEvent(w http.ResponseWriter, r *http.Request, x *exchange, e *server.Error) error {
+	data, err := json.Marshal(struct {
+		Error  string `json:"error"`
+		Status int    `json:"status"`
+	}{e.Message, e.Status})
+	if err != nil {
+		return fmt.Errorf("error event: %w", err)
+	}
+	ev := event.New(event.CloudEventsVersionV1)
+	ev.SetID(rand.Text())
+	ev.SetSource(eventSource)
+	ev.SetType(TypeError)
+	ev.SetTime(time.Now().UTC())
+	for name, value := range map[string]string{
+		"causationid": x.event.attributes["id"], "traceparent": x.event.attributes["traceparent"], "tracestate": x.event.attributes["tracestate"],
+		"model": x.target.Model, "modelrevision": x.target.Revision,
+	} {
+		if value != "" {
+			ev.SetExtension(name, value)
+		}
+	}
+	ev.SetDataContentType(event.ApplicationJSON)
+	ev.DataEncoded = data
+	if err := ev.Validate(); err != nil {
+		return fmt.Errorf("error event: %w", err)
+	}
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	ctx := binding.WithForceBinary(r.Context())
+	if x.event.structured {
+		ctx = binding.WithForceStructured(ctx)
+	}
+	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(&ev), e.Status, w); err != nil {
+		return fmt.Errorf("error event: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package router
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"weir.dev/weir/router/route"
+)
+
+// exchange is what is learnt about a request on its way, for its answer, its access line and the metrics. One goroutine
+// at a time uses it, but for body, which has its own rule.
+type exchange struct {
+	target route.Target // zero if it went to no model
+	cold   bool
+	// forward is the path for the function; empty means the request's own.
+	forward string
+	// event is nil unless the request is an event.
+	event *eventRequest
+	body  *requestBody // nil if there is none
+	// err is why the backend gave no answer, answerErr why reading the answer ended.
+	err, answerErr error
+}
+
+type exchangeKey struct{}
+
+func withExchange(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), exchangeKey{}, &exchange{}))
+}
+
+// exchangeOf returns the exchange that Handler put there.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// fields adds to the access line where the request went.
+func fields(r *http.Request, line *zerolog.Event) {
+	x := exchangeOf(r.Context())
+	if x.target.Model != "" {
+		line.Str("model", x.target.Model).Str("revision", x.target.Revision).Str("why", x.target.Why).Bool("cold", x.cold)
+	}
+}
+
+func (rt *Router) observe(r *http.Request, status int, took time.Duration) {
+	rt.metrics.observe(exchangeOf(r.Context()), status, took)
+}
+
+// requestBody remembers why reading a request's body failed, so that a client's fault is not taken for the replica's.
+// The transport reads it in a goroutine of its own, hence the channel.
+type requestBody struct {
+	io.ReadCloser
+	failed chan error // of capacity 1
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		select {
+		case b.failed <- err:
+		default:
+		}
+	}
+	return n, err
+}
+
+// err returns the first failure, nil if there was none.
+func (b *requestBody) err() error {
+	if b == nil {
+		return nil
+	}
+	select {
+	case err := <-b.failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// answerBody remembers why reading a replica's answer failed.
+type answerBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.x.answerErr = err
+	}
+	return n, err
+}

@@ -1,0 +1,172 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"time"
+
+	"weir.dev/weir/internal/server"
+	"weir.dev/weir/knative"
+)
+
+// newProxy makes the proxy that all requests to models share. What it needs to know about one is in its exchange.
+// Answers of unknown length, event streams and HTTP/2 are flushed as they come (httputil.ReverseProxy.FlushInterval).
+func (rt *Router) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        rt.rewrite,
+		ModifyResponse: answered,
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			exchangeOf(r.Context()).err = err
+		},
+		Transport:  rt.backend,
+		BufferPool: &buffers{},
+		// What it would log is in answerBody.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+}
+
+func (rt *Router) rewrite(p *httputil.ProxyRequest) {
+	x := exchangeOf(p.In.Context())
+	u := p.Out.URL
+	u.Scheme, u.Host, u.RawQuery = "http", x.target.Revision, p.In.URL.RawQuery
+	if x.forward != "" {
+		u.Path, u.RawPath = x.forward, ""
+	}
+	if rt.trust {
+		p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
+	}
+	p.SetXForwarded()
+	if rt.trust {
+		for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
+			if v, ok := p.In.Header[name]; ok {
+				p.Out.Header[name] = v
+			}
+		}
+	}
+}
+
+// answered notes what the backend says about the answer.
+func answered(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	x.cold = res.Header.Get(knative.HeaderColdStart) == "true"
+	res.Header.Set(knative.HeaderRevision, x.target.Revision)
+	// The router has set its own, which is the same one.
+	res.Header.Del(server.HeaderRequestID)
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		res.Body = &answerBody{res.Body, x}
+	}
+	return nil
+}
+
+// admit bounds a request for a model in time and size. The caller calls the returned function at the end.
+func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*http.Request, func(), error) {
+	d, err := rt.limits.timeout(r.Header)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.ContentLength > rt.limits.Body {
+		return nil, nil, &http.MaxBytesError{Limit: rt.limits.Body}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), d)
+	r = r.WithContext(ctx)
+	if r.Body != nil && r.Body != http.NoBody {
+		x.body = &requestBody{http.MaxBytesReader(w, r.Body, rt.limits.Body), make(chan error, 1)}
+		r.Body = x.body
+	}
+	// A context does not interrupt a client that neither sends nor reads; it has a little longer, so that the deadline
+	// is what such a request fails by.
+	const grace = 5 * time.Second
+	rc := http.NewResponseController(w)
+	deadline := time.Now().Add(d + grace)
+	// Not every connection has deadlines: one without goes by the context alone.
+	_ = rc.SetReadDeadline(deadline)
+	_ = rc.SetWriteDeadline(deadline)
+	return r, func() {
+		cancel()
+		_ = rc.SetWriteDeadline(time.Time{})
+	}, nil
+}
+
+// forward sends a request to x.target and copies the answer. client is the context that ends when the client leaves.
+func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange, client context.Context) error {
+	gauge := rt.metrics.inFlight.WithLabelValues(x.target.Model)
+	gauge.Inc()
+	defer gauge.Dec()
+	// A function may answer while it still reads. What is no HTTP/1 connection can do that without being asked.
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	aborted := rt.copyAnswer(w, r)
+	switch {
+	case x.err == nil && !aborted:
+		return nil
+	case client.Err() != nil:
+		return client.Err()
+	}
+	if err := x.body.err(); err != nil {
+		return bodyError(err)
+	}
+	if r.Context().Err() != nil {
+		return r.Context().Err()
+	}
+	if aborted && x.answerErr == nil {
+		return fmt.Errorf("write the answer: %w", context.Canceled)
+	}
+	return backendError(errors.Join(x.err, x.answerErr))
+}
+
+// copyAnswer reports whether the answer broke off after it had begun.
+func (rt *Router) copyAnswer(w http.ResponseWriter, r *http.Request) (aborted bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p != http.ErrAbortHandler {
+				panic(p)
+			}
+			aborted = true
+		}
+	}()
+	rt.proxy.ServeHTTP(w, r)
+	return false
+}
+
+// bodyError is the answer to a body that could not be read: over the limit, or not what its header promised.
+func bodyError(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return &server.Error{Status: http.StatusBadRequest, Message: "body ended before it was whole", Err: err}
+}
+
+// backendError keeps the errors that translate knows and hides the others.
+func backendError(err error) error {
+	for _, known := range []error{
+		knative.ErrOverloaded, knative.ErrNotReady, knative.ErrLost, knative.ErrNoRevision, context.DeadlineExceeded, context.Canceled,
+	} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	return &server.Error{Status: http.StatusBadGateway, Message: "the model did not answer as HTTP wants it", Err: err}
+}
+
+const bufferSize = 32 << 10
+
+// buffers is a pool of copy buffers. It holds pointers to arrays, since a slice would be boxed on every Put.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return new([bufferSize]byte)[:]
+}
+
+func (b *buffers) Put(p []byte) {
+	if len(p) == bufferSize {
+		b.pool.Put((*[bufferSize]byte)(p))
+	}
+}

@@ -1,0 +1,36 @@
+package router
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weir.dev/weir/internal/server"
+)
+
+// HeaderTimeout bounds a request: a Go duration (500ms) or seconds (1.5).
+const HeaderTimeout = "X-Weir-Timeout"
+
+// timeout returns how long a request may take.
+func (l Limits) timeout(h http.Header) (time.Duration, error) {
+	text := h.Get(HeaderTimeout)
+	if text == "" {
+		return l.Timeout, nil
+	}
+	wrong := func(expected string) (time.Duration, error) {
+		return 0, &server.Error{Status: http.StatusBadRequest, Message: "header " + HeaderTimeout + " is " + strconv.Quote(clip(text)) + ", expected " + expected}
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(seconds) {
+			return wrong("a duration such as 500ms or seconds such as 1.5")
+		}
+		d = time.Duration(min(seconds, l.MaxTimeout.Seconds()) * float64(time.Second))
+	}
+	if d <= 0 {
+		return wrong("more than zero")
+	}
+	return min(d, l.MaxTimeout), nil
+}
