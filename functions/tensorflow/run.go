@@ -1,0 +1,84 @@
+package tensorflow
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	tf "github.com/galeone/tensorflow/tensorflow/go"
+
+	"weir.dev/weir/functions/model"
+)
+
+// Predict runs one request. A run cannot be broken off: when ctx ends Predict returns, and the run ends by itself.
+func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Response, error) {
+	sig, err := m.meta.Resolve(req)
+	if err != nil {
+		return model.Response{}, err
+	}
+	if sig.TakesImage() {
+		if err := m.checkImages(req.Inputs[sig.Inputs[0].Name]); err != nil {
+			return model.Response{}, err
+		}
+	}
+	type result struct {
+		resp model.Response
+		err  error
+	}
+	done := make(chan result, 1)
+	m.runs.Go(func() {
+		resp, err := m.run(sig, req)
+		done <- result{resp, err}
+	})
+	select {
+	case r := <-done:
+		return r.resp, r.err
+	case <-ctx.Done():
+		return model.Response{}, ctx.Err()
+	}
+}
+
+// run feeds a valid request to the session.
+func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response, error) {
+	e, inputs := m.endpoints[sig.Name], req.Inputs
+	if m.images != nil && sig.Name == ImageSignature {
+		pixels, err := m.images.pixels(req.Inputs[imageInput])
+		if err != nil {
+			return model.Response{}, err
+		}
+		inputs = map[string]model.Tensor{m.images.input: pixels}
+	}
+	feeds := make(map[tf.Output]*tf.Tensor, len(inputs))
+	native := int64(0)
+	for name, t := range inputs {
+		feed, err := toTF(t)
+		if err != nil {
+			return model.Response{}, err
+		}
+		feeds[e.inputs[name]] = feed
+		native += nativeBytes(t)
+	}
+	names := req.Outputs
+	if len(names) == 0 {
+		names = slices.Collect(maps.Keys(e.outputs))
+	}
+	fetches := make([]tf.Output, len(names))
+	for i, name := range names {
+		fetches[i] = e.outputs[name]
+	}
+	var fetched []*tf.Tensor
+	if err := guard(func() { fetched = m.session.Exec(fetches, feeds) }); err != nil {
+		return model.Response{}, runError(err)
+	}
+	resp := model.Response{Outputs: make(map[string]model.Tensor, len(names))}
+	for i, name := range names {
+		t, err := fromTF(fetched[i])
+		if err != nil {
+			return model.Response{}, err
+		}
+		resp.Outputs[name] = t
+		native += nativeBytes(t)
+	}
+	released.add(native)
+	return resp, nil
+}
