@@ -46,9 +46,10 @@ type fakeRouter struct {
 func newFakeRouter(t testing.TB) *fakeRouter {
 	t.Helper()
 	pages, err := newHandler(pages, fstest.MapFS{
-		"ring.png": {Data: picture(t, 480, 320)},
+		"ring.png":  {Data: picture(t, 480, 320)},
+		"ring2.png": {Data: picture(t, 300, 400)},
 		"samples.json": {Data: []byte(`[{"file": "ring.png", "title": "A ring", "expected": "hoop", "licence": "CC0", "source": "drawn"},
-			{"file": "ring.png", "title": "Another ring", "licence": "CC0", "source": "https://example.org/ring"}]`)},
+			{"file": "ring2.png", "title": "Another ring", "licence": "CC0", "source": "https://example.org/ring"}]`)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,7 @@ import { make, setText } from "./dom.js";
 import { amount, clock } from "./format.js";
 import { span } from "./history.js";
 
-const height = 74;
+const height = 80;
 const style = getComputedStyle(document.documentElement);
 const color = (name) => style.getPropertyValue(name).trim();
 
@@ -74,7 +74,7 @@ export class Chart {
     return {
       width: 200,
       height,
-      padding: [6, 2, 4, 0],
+      padding: [8, 2, 6, 0],
       legend: { show: false },
       cursor: { sync: { key: "live", scales: ["x", null] }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {

@@ -25,7 +25,7 @@ export function curlLine({ model, tag, type, picture, text }) {
   if (tag) command.push(`-H ${quote(`X-Weir-Tag: ${tag}`)}`);
   command.push(body, quote(at + predictPath(model)));
   parts.push(command.join(" \\\n  "));
-  return parts.join(" \\\n");
+  return parts.join("\n");
 }
 
 function quote(text) {

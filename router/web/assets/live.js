@@ -130,7 +130,7 @@ function describe(row, r) {
   setText(row.chip, r.panic ? `${r.state} · panic mode` : r.state);
   const about = [`${r.percent} % of traffic`];
   if (r.version) about.push(`version ${r.version}`);
-  if (r.starting) about.push(`${r.starting} starting`);
+  if (r.starting && r.state !== "Starting") about.push(`${r.starting} starting`);
   setText(row.about, about.join(" · "));
   setText(row.message, r.state === "Failed" ? r.message || "Its replicas do not get ready." : "");
 }

@@ -49,7 +49,7 @@ export function showWaiting(title, text) {
 export function explain(err) {
   const wait = err.retryAfter ? ` Try again in ${err.retryAfter} s.` : "";
   switch (err.status) {
-    case 0: return "weir does not answer. Is it still running?";
+    case 0: return "This page cannot reach weir. Is it still running?";
     case 413: return `That is too large. ${sentence(err.message)}`;
     case 429:
     case 503: return `The model is busy or not ready. ${sentence(err.message)}${wait}`;
