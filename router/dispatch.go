@@ -102,7 +102,6 @@ func trimSlash(path string) string {
 
 // predict sends a request to the model that the hints mean.
 func (rt *Router) predict(w http.ResponseWriter, r *http.Request, x *exchange, hints route.Hints) error {
-	client := r.Context()
 	r, done, err := rt.admit(w, r, x)
 	if err != nil {
 		return err
@@ -111,7 +110,7 @@ func (rt *Router) predict(w http.ResponseWriter, r *http.Request, x *exchange, h
 	if err := rt.pick(w, r, x, hints); err != nil {
 		return err
 	}
-	return rt.forward(w, r, x, client)
+	return rt.forward(w, r, x)
 }
 
 // pick chooses x.target.

@@ -41,7 +41,6 @@ var readAttributes = map[string]bool{
 
 // serveEvent sends an event, unchanged, to the model that it means.
 func (rt *Router) serveEvent(w http.ResponseWriter, r *http.Request, x *exchange) error {
-	client := r.Context()
 	if err := x.isEvent(r); err != nil {
 		return err
 	}
@@ -55,9 +54,6 @@ func (rt *Router) serveEvent(w http.ResponseWriter, r *http.Request, x *exchange
 	} else {
 		err = x.event.readHeader(r.Header)
 	}
-	if client.Err() != nil {
-		return client.Err()
-	}
 	if err != nil {
 		return err
 	}
@@ -69,7 +65,7 @@ func (rt *Router) serveEvent(w http.ResponseWriter, r *http.Request, x *exchange
 		return err
 	}
 	x.forward = "/"
-	return rt.forward(w, r, x, client)
+	return rt.forward(w, r, x)
 }
 
 // isEvent finds the event's mode, which is the mode of its answer, or says what is expected instead.
@@ -101,10 +97,7 @@ func (x *exchange) readStructured(r *http.Request) error {
 		body.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
 	if _, err := body.ReadFrom(r.Body); err != nil {
-		if r.Context().Err() != nil {
-			return r.Context().Err()
-		}
-		return bodyError(err)
+		return bodyError(r.Context(), err)
 	}
 	attributes, err := parseEnvelope(body.Bytes())
 	x.event.attributes = attributes

@@ -2,8 +2,10 @@ package router
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -50,34 +52,33 @@ func (rt *Router) observe(r *http.Request, status int, took time.Duration) {
 }
 
 // requestBody remembers why reading a request's body failed, so that a client's fault is not taken for the replica's.
-// The transport reads it in a goroutine of its own, hence the channel.
+// The transport reads it in a goroutine of its own.
 type requestBody struct {
 	io.ReadCloser
-	failed chan error // of capacity 1
+	mu     sync.Mutex
+	failed error
 }
 
+// Read holds the lock, so that err waits for a Read that has failed and not said so yet.
 func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		select {
-		case b.failed <- err:
-		default:
-		}
+	if err != nil && err != io.EOF && b.failed == nil && !errors.Is(err, http.ErrBodyReadAfterClose) {
+		b.failed = err
 	}
 	return n, err
 }
 
-// err returns the first failure, nil if there was none.
+// err returns the first failure, nil if there was none or no body. It is called after Close or the context's end, so
+// no Read blocks it for long.
 func (b *requestBody) err() error {
 	if b == nil {
 		return nil
 	}
-	select {
-	case err := <-b.failed:
-		return err
-	default:
-		return nil
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
 }
 
 // answerBody remembers why reading a replica's answer failed.

@@ -32,10 +32,7 @@ func (rt *Router) fetchImage(w http.ResponseWriter, r *http.Request) error {
 	_ = rc.SetReadDeadline(time.Now().Add(fetchRequestTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFetchRequest))
 	if err != nil {
-		if r.Context().Err() != nil {
-			return r.Context().Err()
-		}
-		return bodyError(err)
+		return bodyError(r.Context(), err)
 	}
 	// Left in place it would look like a client that left.
 	_ = rc.SetReadDeadline(time.Time{})

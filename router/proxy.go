@@ -15,6 +15,9 @@ import (
 	"weir.dev/weir/knative"
 )
 
+// writeGrace is how much longer than its deadline a request may take to be told of it.
+const writeGrace = 5 * time.Second
+
 // newProxy makes the proxy that all requests to models share. What it needs to know about one is in its exchange.
 // Answers of unknown length, event streams and HTTP/2 are flushed as they come (httputil.ReverseProxy.FlushInterval).
 func (rt *Router) newProxy() *httputil.ReverseProxy {
@@ -76,44 +79,40 @@ func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 	ctx, cancel := context.WithTimeout(r.Context(), d)
 	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body = &requestBody{http.MaxBytesReader(w, r.Body, rt.limits.Body), make(chan error, 1)}
+		x.body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, rt.limits.Body)}
 		r.Body = x.body
 	}
-	// A context does not interrupt a client that neither sends nor reads; it has a little longer, so that the deadline
-	// is what such a request fails by.
-	const grace = 5 * time.Second
 	rc := http.NewResponseController(w)
-	deadline := time.Now().Add(d + grace)
-	// Not every connection has deadlines: one without goes by the context alone.
-	_ = rc.SetReadDeadline(deadline)
-	_ = rc.SetWriteDeadline(deadline)
-	return r, func() {
-		cancel()
-		_ = rc.SetWriteDeadline(time.Time{})
-	}, nil
+	// A context does not interrupt a client that neither sends nor reads; deadlines of the connection do. Not every one
+	// has them: one without goes by the context alone. The server takes them back after the request.
+	stop := context.AfterFunc(ctx, func() { _ = rc.SetReadDeadline(time.Now()) })
+	_ = rc.SetWriteDeadline(time.Now().Add(d + writeGrace))
+	return r, func() { stop(); cancel() }, nil
 }
 
-// forward sends a request to x.target and copies the answer. client is the context that ends when the client leaves.
-func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange, client context.Context) error {
+// forward sends a request to x.target and copies the answer.
+func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange) error {
 	gauge := rt.metrics.inFlight.WithLabelValues(x.target.Model)
 	gauge.Inc()
 	defer gauge.Dec()
 	// A function may answer while it still reads. What is no HTTP/1 connection can do that without being asked.
 	_ = http.NewResponseController(w).EnableFullDuplex()
 	aborted := rt.copyAnswer(w, r)
-	switch {
-	case x.err == nil && !aborted:
+	bodyErr := x.body.err()
+	if x.err == nil && !aborted && bodyErr == nil {
 		return nil
-	case client.Err() != nil:
-		return client.Err()
 	}
-	if err := x.body.err(); err != nil {
-		return bodyError(err)
+	if r.ProtoMajor == 1 {
+		// In full duplex the server does not look whether the body was read to its end: what is left of it must not be
+		// taken for the next request.
+		w.Header().Set("Connection", "close")
 	}
-	if r.Context().Err() != nil {
+	switch {
+	case bodyErr != nil:
+		return bodyError(r.Context(), bodyErr)
+	case r.Context().Err() != nil:
 		return r.Context().Err()
-	}
-	if aborted && x.answerErr == nil {
+	case aborted && x.answerErr == nil:
 		return fmt.Errorf("write the answer: %w", context.Canceled)
 	}
 	return backendError(errors.Join(x.err, x.answerErr))
@@ -133,10 +132,15 @@ func (rt *Router) copyAnswer(w http.ResponseWriter, r *http.Request) (aborted bo
 	return false
 }
 
-// bodyError is the answer to a body that could not be read: over the limit, or not what its header promised.
-func bodyError(err error) error {
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+// bodyError is the answer to a body that could not be read: over the limit, less than its header promised, not sent in
+// time, broken off by a client that left, or malformed.
+func bodyError(ctx context.Context, err error) error {
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large:
 		return err
+	case ctx.Err() != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return ctx.Err()
 	}
 	return &server.Error{Status: http.StatusBadRequest, Message: "body ended before it was whole", Err: err}
 }
