@@ -16,6 +16,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"weir.dev/weir/knative"
+	"weir.dev/weir/knative/local/autoscale"
 )
 
 // Client speaks to the engine that runs with a state folder.
@@ -42,7 +43,7 @@ func Dial(stateDir string) (*Client, error) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", i.Socket)
 	}
-	c := &Client{dir: stateDir, info: i, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	c := &Client{dir: stateDir, info: i, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 	// A crashed engine leaves its engine.json.
 	conn, err := dial(context.Background(), "", "")
 	if err != nil {
@@ -72,6 +73,12 @@ func (c *Client) Services(ctx context.Context) (out []*servingv1.Service, err er
 // Status returns what runs.
 func (c *Client) Status(ctx context.Context) (out []knative.ServiceStatus, err error) {
 	err = c.call(ctx, http.MethodGet, "/status", nil, &out)
+	return out, err
+}
+
+// Decisions returns the autoscaler's last decisions about a revision, oldest first.
+func (c *Client) Decisions(ctx context.Context, revision string) (out []autoscale.Decision, err error) {
+	err = c.call(ctx, http.MethodGet, "/revisions/"+url.PathEscape(revision)+"/decisions", nil, &out)
 	return out, err
 }
 

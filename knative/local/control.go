@@ -46,12 +46,19 @@ func (e *Engine) listen() (*control, error) {
 		c.folder, socket = folder, filepath.Join(folder, "control.sock")
 	}
 	// The lock is ours: a socket that is there is a crashed engine's.
+	if crashed, err := readInfo(e.store.dir); err == nil && filepath.Dir(crashed.Socket) != e.store.dir {
+		_ = os.Remove(crashed.Socket)
+		_ = os.Remove(filepath.Dir(crashed.Socket)) // only if it is empty
+	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	var err error
 	if c.ln, err = net.Listen("unix", socket); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), c.ln.Close())
 	}
 	if err := e.store.writeInfo(info{PID: os.Getpid(), Socket: socket, Address: e.o.Address}); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), c.ln.Close())
@@ -102,7 +109,11 @@ func (c *control) routes() http.Handler {
 	})
 	handle("GET /services/{name}/logs", func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		return e.Logs(r.Context(), r.PathValue("name"), r.URL.Query().Has("follow"), flushing{w})
+		err := e.Logs(r.Context(), r.PathValue("name"), r.URL.Query().Has("follow"), flushing{w})
+		if errors.Is(err, context.Canceled) {
+			return nil // whoever followed has left, or weir ends: what was sent is whole
+		}
+		return err
 	})
 	handle("GET /status", func(w http.ResponseWriter, r *http.Request) error {
 		all, err := e.Status(r.Context())

@@ -47,14 +47,16 @@ type Engine struct {
 	shutdown func()
 	asked    chan struct{} // closed when the control API was asked to end weir
 
-	// apply serialises changes of services, so that mu is held only to look at the maps.
-	apply sync.Mutex
+	// apply serialises changes of services and guards what follows. The maps, and the services in them, change with mu
+	// held as well: to read them either will do.
+	apply   sync.Mutex
+	running context.Context // set by Run; nil before
+	ending  bool            // nothing is started any more
+	wg      sync.WaitGroup
 
 	mu        sync.RWMutex
-	running   context.Context // set by Run; nil before
-	wg        sync.WaitGroup
 	services  map[string]*service
-	revisions map[string]*revision
+	revisions map[string]*revision // by name, of all services
 	changed   chan struct{}
 }
 
@@ -99,14 +101,17 @@ func New(o Options) (*Engine, error) {
 
 // Close gives the state folder back. Run does it by itself.
 func (e *Engine) Close() error {
+	e.apply.Lock()
+	defer e.apply.Unlock()
+	e.ending = true
 	for _, r := range e.revisions {
 		r.close()
 	}
 	return e.store.close()
 }
 
-// Run runs the replicas and the control API until ctx ends, then drains: requests that run finish, replicas are ended,
-// no process is left.
+// Run runs the replicas and the control API until ctx ends, then drains: requests that are here finish, replicas are
+// ended, no process is left. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
 	control, err := e.listen()
 	if err != nil {
@@ -114,20 +119,24 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	e.mu.Lock()
+	e.apply.Lock()
 	e.running = ctx
 	for _, r := range e.revisions {
-		e.start(ctx, r)
+		e.start(r)
 	}
-	e.mu.Unlock()
+	e.apply.Unlock()
 	err = control.run(ctx) // returns when ctx ends or the socket fails
 	cancel()
+	e.apply.Lock()
+	e.ending = true
+	e.apply.Unlock()
 	e.wg.Wait()
 	return errors.Join(err, e.store.close())
 }
 
-// start runs a revision's loop. e.mu is held.
-func (e *Engine) start(ctx context.Context, r *revision) {
+// start runs a revision's loop. e.apply is held, and Run has begun.
+func (e *Engine) start(r *revision) {
+	ctx := e.running
 	e.wg.Go(func() { r.run(ctx) })
 }
 

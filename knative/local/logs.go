@@ -1,62 +1,17 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"gopkg.in/natefinch/lumberjack.v2"
-)
-
-// Logs of a revision are kept in files of logMegabytes, the last one and one before.
-const (
-	logMegabytes = 10
-	logBackups   = 1
 )
 
 // followInterval is how often a log that is followed is looked at.
 const followInterval = 200 * time.Millisecond
-
-// logFile is a revision's log: lines of its replicas, each with its replica's name before it.
-type logFile struct{ *lumberjack.Logger }
-
-func (s *store) logFile(revision string) (*logFile, error) {
-	l := &logFile{&lumberjack.Logger{Filename: s.log(revision), MaxSize: logMegabytes, MaxBackups: logBackups}}
-	// Opened now, so that a folder that cannot be written to is an error at once.
-	if _, err := l.Write(nil); err != nil {
-		return nil, fmt.Errorf("log of revision %s: %w", revision, err)
-	}
-	return l, nil
-}
-
-func (s *store) log(revision string) string { return filepath.Join(s.dir, "logs", revision+".log") }
-
-// replica returns the writer of one replica's lines.
-func (l *logFile) replica(name string) io.Writer { return prefixed{l, []byte(name + " ")} }
-
-type prefixed struct {
-	to     io.Writer
-	prefix []byte
-}
-
-// Write takes whole lines.
-func (p prefixed) Write(lines []byte) (int, error) {
-	var out bytes.Buffer
-	for line := range bytes.Lines(lines) {
-		out.Write(p.prefix)
-		out.Write(line)
-	}
-	if _, err := p.to.Write(out.Bytes()); err != nil {
-		return 0, err
-	}
-	return len(lines), nil
-}
 
 // Logs copies a service's log lines to w, revision by revision in the order of their making; with follow it goes on,
 // also with revisions that come later, until ctx ends.
@@ -120,43 +75,74 @@ func orNothing(s string) string {
 	return s
 }
 
-// tail reads a file that grows and is replaced.
+// tail reads a log that grows and is replaced by a new one when it is long.
 type tail struct {
-	name string
-	file *os.File
+	name  string
+	file  *os.File
+	begun bool
 }
 
-// copy copies what has come since the last call.
+// copy copies what has come since the last call; in the first, what was before the last replacement too.
 func (t *tail) copy(w io.Writer) error {
+	if !t.begun {
+		if err := t.open(); err != nil || t.file == nil {
+			return err
+		}
+		t.begun = true
+		if err := t.copyBefore(w); err != nil {
+			return err
+		}
+	}
 	for {
 		if t.file == nil {
-			f, err := os.Open(t.name)
-			if errors.Is(err, os.ErrNotExist) {
-				return nil
-			}
-			if err != nil {
+			if err := t.open(); err != nil || t.file == nil {
 				return err
 			}
-			t.file = f
 		}
+		// Before the copy: what is written between the two is in this file.
+		replaced := t.isNot(t.name)
 		if _, err := io.Copy(w, t.file); err != nil {
 			return err
 		}
-		if !t.replaced() {
+		if !replaced {
 			return nil
 		}
 		t.close()
 	}
 }
 
-// replaced says whether the name means another file by now.
-func (t *tail) replaced() bool {
-	now, err := os.Stat(t.name)
+// open opens the log; there is none before the first line.
+func (t *tail) open() error {
+	f, err := os.Open(t.name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	t.file = f
+	return nil
+}
+
+// copyBefore copies the log before the one that is open.
+func (t *tail) copyBefore(w io.Writer) error {
+	if !t.isNot(t.name + logBefore) {
+		return nil
+	}
+	f, err := os.Open(t.name + logBefore)
+	if err != nil {
+		return nil // it was removed meanwhile
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// isNot says whether there is a file of the name and it is not the open one.
+func (t *tail) isNot(name string) bool {
+	other, err := os.Stat(name)
 	if err != nil {
 		return false
 	}
-	then, err := t.file.Stat()
-	return err == nil && !os.SameFile(now, then)
+	open, err := t.file.Stat()
+	return err == nil && !os.SameFile(other, open)
 }
 
 func (t *tail) close() {

@@ -13,10 +13,6 @@ import (
 	"weir.dev/weir/knative"
 )
 
-// keptRevisions is how many revisions without traffic are kept: max-non-active-revisions of Knative's config-gc is
-// 1,000 by default, which suits a cluster's store more than a folder.
-const keptRevisions = 20
-
 // service is a Knative Service with what has become of it. It is what the state folder keeps.
 type service struct {
 	Service       *servingv1.Service `json:"service"`
@@ -82,16 +78,15 @@ func (e *Engine) Apply(ctx context.Context, svc *servingv1.Service) error {
 	}
 	e.apply.Lock()
 	defer e.apply.Unlock()
-	e.mu.RLock()
-	old := e.services[svc.Name]
-	e.mu.RUnlock()
-	s := &service{Service: svc}
-	if old != nil {
-		next := *old
-		next.Service, next.Revisions = svc, slices.Clone(old.Revisions)
-		s = &next
+	if e.ending {
+		return errEnding
 	}
-	created, err := e.nextRevision(s, old)
+	s := &service{Service: svc}
+	if old := e.services[svc.Name]; old != nil {
+		*s = *old
+		s.Service, s.Revisions = svc, slices.Clone(old.Revisions)
+	}
+	created, err := e.nextRevision(s)
 	if err != nil {
 		return err
 	}
@@ -108,19 +103,18 @@ func (e *Engine) Apply(ctx context.Context, svc *servingv1.Service) error {
 	}
 	e.mu.Unlock()
 	e.settle(s)
-	e.mu.Lock()
 	if created != nil && e.running != nil {
-		e.start(e.running, created)
+		e.start(created)
 	}
-	e.mu.Unlock()
 	e.collect(s)
 	return e.store.save(s)
 }
 
-// nextRevision makes the revision of the Service's template, if there is none yet.
-func (e *Engine) nextRevision(s, old *service) (*revision, error) {
-	if old != nil && knative.TemplateEqual(&old.Service.Spec.Template, &s.Service.Spec.Template) {
-		return nil, nil
+// nextRevision makes the revision of the Service's template, or returns nil if there is one. s has the new Service and
+// the revisions so far. e.apply is held.
+func (e *Engine) nextRevision(s *service) (*revision, error) {
+	if old := e.services[s.Service.Name]; old != nil && knative.TemplateEqual(&old.Service.Spec.Template, &s.Service.Spec.Template) {
+		return nil, e.moveTo(s)
 	}
 	s.Generation++
 	rev, err := knative.NewRevision(s.Service, s.Generation)
@@ -129,12 +123,12 @@ func (e *Engine) nextRevision(s, old *service) (*revision, error) {
 	}
 	s.LatestCreated = rev.Name
 	if there := s.revision(rev.Name); there != nil {
-		return nil, knative.CheckRevision(there.Revision, s.Service)
+		if err := knative.CheckRevision(there.Revision, s.Service); err != nil {
+			return nil, err
+		}
+		return nil, e.moveTo(s)
 	}
-	e.mu.RLock()
-	taken := e.revisions[rev.Name]
-	e.mu.RUnlock()
-	if taken != nil {
+	if taken := e.revisions[rev.Name]; taken != nil {
 		return nil, fmt.Errorf("revision %s is there already, of service %s: give spec.template.metadata.name another value", rev.Name, taken.service)
 	}
 	rev.CreationTimestamp = metav1.NewTime(time.Now())
@@ -143,10 +137,23 @@ func (e *Engine) nextRevision(s, old *service) (*revision, error) {
 		return nil, err
 	}
 	s.Revisions = append(s.Revisions, savedRevision{Revision: rev, Ready: r.builtin})
-	if r.builtin {
-		s.LatestReady = rev.Name
-	}
 	return r, nil
+}
+
+// moveTo notes that the manifest of the newest revision lies in another folder by now, if so.
+func (e *Engine) moveTo(s *service) error {
+	saved := s.revision(s.LatestCreated)
+	dir := s.Service.Spec.Template.Annotations[knative.AnnotationLocalDir]
+	if saved.Revision.Annotations[knative.AnnotationLocalDir] == dir {
+		return nil
+	}
+	moved := saved.Revision.DeepCopy() // others read the old one
+	moved.Annotations[knative.AnnotationLocalDir] = dir
+	if err := e.revisions[moved.Name].moveTo(moved); err != nil {
+		return err
+	}
+	saved.Revision = moved
+	return nil
 }
 
 // checkTraffic says which entry of the traffic block names no revision.
@@ -164,135 +171,51 @@ func checkTraffic(s *service) error {
 	return errors.Join(problems...)
 }
 
-// settle puts the Service's traffic in force if it can be: when every revision in it has been ready once, or when
-// nothing else is in force, so that the first requests wait for the first replica. Until then the old traffic stays, as
-// Knative's Route keeps it.
-func (e *Engine) settle(s *service) {
-	e.mu.Lock()
-	latest := s.LatestReady
-	if latest == "" {
-		latest = s.LatestCreated
-	}
-	targets, err := knative.Traffic(s.Service, latest)
-	ready := err == nil
-	for _, t := range targets {
-		saved := s.revision(t.Revision)
-		ready = ready && saved != nil && saved.Ready
-	}
-	if err == nil && (ready || len(s.Active) == 0) {
-		s.Active = targets
-	}
-	e.mu.Unlock()
-	e.route(s)
-	e.notify()
-}
-
-// route tells the autoscalers which revisions can be reached: the others need no min-scale.
-func (e *Engine) route(s *service) {
-	reachable := map[string]bool{s.LatestCreated: s.LatestCreated != s.LatestReady}
-	for _, t := range s.Active {
-		reachable[t.Revision] = true
-	}
-	for _, t := range s.Service.Spec.Traffic {
-		if t.RevisionName != "" {
-			reachable[t.RevisionName] = true
-		}
-	}
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	for _, saved := range s.Revisions {
-		if r := e.revisions[saved.Revision.Name]; r != nil && !r.builtin {
-			r.scaler.SetReachable(reachable[saved.Revision.Name])
-		}
-	}
-}
-
-// revisionReady notes that a revision was ready for the first time: its service's traffic may come into force.
-func (e *Engine) revisionReady(r *revision) {
-	// In a goroutine of its own: the revision's loop must not wait for a service that waits for the loop.
-	e.wg.Go(func() {
-		e.apply.Lock()
-		defer e.apply.Unlock()
-		e.mu.Lock()
-		s := e.services[r.service]
-		if s == nil || s.revision(r.rev.Name) == nil {
-			e.mu.Unlock()
-			return
-		}
-		s.revision(r.rev.Name).Ready = true
-		if s.LatestCreated == r.rev.Name {
-			s.LatestReady = r.rev.Name
-		}
-		e.mu.Unlock()
-		e.settle(s)
-		if err := e.store.save(s); err != nil {
-			e.log.Error().Err(err).Str("service", r.service).Msg("state was not saved")
-		}
-	})
-}
-
-// collect deletes the oldest revisions that nothing refers to, over keptRevisions.
-func (e *Engine) collect(s *service) {
-	used := map[string]bool{s.LatestCreated: true, s.LatestReady: true}
-	for _, t := range s.Active {
-		used[t.Revision] = true
-	}
-	for _, t := range s.Service.Spec.Traffic {
-		used[t.RevisionName] = true
-	}
-	over := len(s.Revisions) - keptRevisions
-	var gone []*revision
-	e.mu.Lock()
-	s.Revisions = slices.DeleteFunc(s.Revisions, func(saved savedRevision) bool {
-		name := saved.Revision.Name
-		if over <= 0 || used[name] {
-			return false
-		}
-		over--
-		gone = append(gone, e.revisions[name])
-		delete(e.revisions, name)
-		return true
-	})
-	e.mu.Unlock()
-	for _, r := range gone {
-		r.retireBy()
-	}
-}
-
 // Delete drains a service's replicas and forgets it.
 func (e *Engine) Delete(ctx context.Context, name string) error {
 	e.apply.Lock()
 	defer e.apply.Unlock()
-	e.mu.Lock()
 	s := e.services[name]
 	if s == nil {
-		e.mu.Unlock()
 		return e.noService(name)
 	}
+	// New requests find nothing any more; those that are here finish.
+	gone := make([]*revision, len(s.Revisions))
+	e.mu.Lock()
 	delete(e.services, name)
-	var gone []*revision
-	for _, saved := range s.Revisions {
-		gone = append(gone, e.revisions[saved.Revision.Name])
+	for i, saved := range s.Revisions {
+		gone[i] = e.revisions[saved.Revision.Name]
+		delete(e.revisions, saved.Revision.Name)
 	}
-	running := e.running != nil
 	e.mu.Unlock()
-	// The router forgets the service first, then its replicas finish what they have.
 	e.notify()
-	var problems []error
+	problems := []error{e.store.forget(name)}
 	for _, r := range gone {
-		r.retireBy()
+		e.discard(r)
 	}
-	for _, r := range gone {
-		if running {
+	if e.running != nil {
+		for _, r := range gone {
 			problems = append(problems, r.stop(ctx))
-		} else {
-			r.close()
 		}
 	}
-	e.mu.Lock()
-	for _, r := range gone {
-		delete(e.revisions, r.rev.Name)
+	return errors.Join(problems...)
+}
+
+// discard ends a revision that the maps have no more, and removes its log when its replicas are gone. e.apply is held.
+func (e *Engine) discard(r *revision) {
+	removeLog := func() {
+		if err := e.store.removeLog(r.rev.Name); err != nil {
+			e.log.Warn().Err(err).Str("revision", r.rev.Name).Msg("log was not removed")
+		}
 	}
-	e.mu.Unlock()
-	return errors.Join(append(problems, e.store.remove(s))...)
+	if e.running == nil {
+		r.close()
+		removeLog()
+		return
+	}
+	r.retireBy()
+	e.wg.Go(func() {
+		<-r.ended
+		removeLog()
+	})
 }

@@ -29,7 +29,7 @@ func (e *Engine) serviceStatus(s *service) knative.ServiceStatus {
 		Name:  s.Service.Name,
 		URL:   e.url(s.Service.Name),
 		Model: s.Service.Labels[knative.LabelModel] != "" || template.Labels[knative.LabelModel] != "",
-		Ready: len(s.Active) > 0,
+		Ready: true,
 	}
 	if types := template.Annotations[knative.AnnotationEventTypes]; types != "" {
 		for t := range strings.SplitSeq(types, ",") {
@@ -47,15 +47,20 @@ func (e *Engine) serviceStatus(s *service) knative.ServiceStatus {
 				}
 			}
 		}
-		inUse := rs.Percent > 0 || len(rs.Tags) > 0 || rs.Ready+rs.Starting > 0 || rs.Name == s.LatestCreated
-		if !inUse {
+		newest := rs.Name == s.LatestCreated
+		inTraffic := rs.Percent > 0 || len(rs.Tags) > 0
+		if !inTraffic && !newest && rs.Ready+rs.Starting == 0 {
 			continue
 		}
-		if rs.State == knative.StateFailed && (rs.Percent > 0 || rs.Name == s.LatestCreated) {
+		status.Revisions = append(status.Revisions, rs)
+		switch {
+		case rs.State == knative.StateFailed && (rs.Percent > 0 || newest):
 			status.Ready = false
 			status.Message = "revision " + rs.Name + " fails: " + rs.Message
+		case newest && !saved.Ready && status.Ready:
+			status.Ready = false
+			status.Message = "revision " + rs.Name + " is starting for the first time"
 		}
-		status.Revisions = append(status.Revisions, rs)
 	}
 	return status
 }
@@ -77,9 +82,9 @@ func (r *revision) status() knative.RevisionStatus {
 		Ready:       v.ready,
 		Starting:    v.starting,
 		Wanted:      v.wanted,
-		Concurrency: v.report.Executing,
-		Queue:       v.report.Queued,
-		RPS:         v.report.Finished,
+		Concurrency: v.concurrency,
+		Queue:       v.queued,
+		RPS:         v.rps,
 	}
 	// Prepare has seen that it is a number.
 	s.Version, _ = strconv.ParseInt(r.rev.Annotations[knative.AnnotationVersion], 10, 64)

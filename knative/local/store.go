@@ -111,17 +111,8 @@ func (s *store) save(svc *service) error {
 	return writeJSON(s.file(svc.Service.Name), svc)
 }
 
-// remove forgets a service and its logs.
-func (s *store) remove(svc *service) error {
-	problems := []error{os.Remove(s.file(svc.Service.Name))}
-	for _, r := range svc.Revisions {
-		logs, _ := filepath.Glob(filepath.Join(s.dir, "logs", r.Revision.Name+".log*"))
-		for _, f := range logs {
-			problems = append(problems, os.Remove(f))
-		}
-	}
-	return errors.Join(problems...)
-}
+// forget removes a service.
+func (s *store) forget(service string) error { return os.Remove(s.file(service)) }
 
 // info is what engine.json tells clients.
 type info struct {
