@@ -23,6 +23,7 @@ const (
 // line, so that a revision that does nothing holds no file. (lumberjack would keep a goroutine for each, for good.)
 type logFile struct {
 	name string
+	most int64 // bytes
 	log  zerolog.Logger
 	warn sync.Once
 
@@ -32,7 +33,7 @@ type logFile struct {
 }
 
 func (s *store) logFile(revision string, log zerolog.Logger) *logFile {
-	return &logFile{name: s.log(revision), log: log}
+	return &logFile{name: s.log(revision), most: logBytes, log: log}
 }
 
 func (s *store) log(revision string) string { return filepath.Join(s.dir, "logs", revision+".log") }
@@ -71,7 +72,7 @@ func (p prefixed) Write(lines []byte) (int, error) {
 func (l *logFile) write(lines []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file != nil && l.size+int64(len(lines)) > logBytes {
+	if l.file != nil && l.size+int64(len(lines)) > l.most {
 		err := l.file.Close()
 		l.file = nil
 		if err := errors.Join(err, os.Rename(l.name, l.name+logBefore)); err != nil {
