@@ -105,6 +105,7 @@ func replicaBackend(t testing.TB, replica http.HandlerFunc) *fakeBackend {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &fakeBackend{RoundTripFn: func(r *http.Request) (*http.Response, error) {
 		out := r.Clone(r.Context())
+		out.Trailer = r.Trailer
 		out.Header.Set("Test-Revision", r.URL.Host)
 		out.URL.Host = srv.Listener.Addr().String()
 		return transport.RoundTrip(out)

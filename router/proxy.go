@@ -41,6 +41,8 @@ func (rt *Router) rewrite(p *httputil.ProxyRequest) {
 	if x.forward != "" {
 		u.Path, u.RawPath = x.forward, ""
 	}
+	// The server fills it in when the body ends, so a copy made before would stay empty.
+	p.Out.Trailer = p.In.Trailer
 	if rt.trust {
 		p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 	}
