@@ -29,6 +29,7 @@ type live struct {
 	mu      sync.Mutex
 	viewers map[chan []byte]bool
 	last    []byte // the newest event while there are viewers
+	waking  bool   // run was woken and has not published since
 }
 
 func newLive(status statusFunc, limit int) *live {
@@ -50,7 +51,7 @@ func (l *live) run(ctx context.Context) {
 			ticker.Reset(liveEvery)
 		case <-ticker.C:
 		}
-		if l.count() > 0 {
+		if l.watched() {
 			l.publish(l.sample(ctx))
 		}
 	}
@@ -77,17 +78,21 @@ func (l *live) sample(ctx context.Context) []byte {
 	return []byte(": what runs could not be read\n\n")
 }
 
-func (l *live) count() int {
+// watched says whether there are viewers.
+func (l *live) watched() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.viewers)
+	if len(l.viewers) == 0 {
+		l.waking = false
+	}
+	return len(l.viewers) > 0
 }
 
 // publish gives every viewer the event; one that has not taken the event before loses that one.
 func (l *live) publish(event []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = event
+	l.last, l.waking = event, false
 	for v := range l.viewers {
 		select {
 		case <-v:
@@ -105,9 +110,11 @@ func (l *live) join() (chan []byte, error) {
 		return nil, &server.Error{Status: http.StatusServiceUnavailable, Message: "too many viewers: close another page", RetryAfter: liveStall}
 	}
 	v := make(chan []byte, 1)
-	if len(l.viewers) > 0 && l.last != nil {
+	switch {
+	case l.last != nil:
 		v <- l.last
-	} else {
+	case !l.waking:
+		l.waking = true
 		select {
 		case l.joined <- struct{}{}:
 		default:
