@@ -84,7 +84,8 @@ type preprocessor struct {
 	input   string // the model's input
 	size    int64
 	session *tf.Session
-	in, out tf.Output
+	// in takes an encoded image; jpeg is what becomes of a JPEG, other of the other formats.
+	in, jpeg, other tf.Output
 }
 
 func newPreprocessor(o Image, input model.TensorSpec, config []byte) (*preprocessor, error) {
@@ -112,8 +113,15 @@ func newPreprocessor(o Image, input model.TensorSpec, config []byte) (*preproces
 func (p *preprocessor) build(o Image) (*tf.Graph, error) {
 	root := tg.NewRoot()
 	p.in = op.Placeholder(root.SubScope("image"), tf.String, op.PlaceholderShape(tf.ScalarShape()))
-	decoded := op.DecodeImage(root, p.in, op.DecodeImageChannels(3), op.DecodeImageExpandAnimations(false))
+	jpeg, other := root.SubScope("jpeg"), root.SubScope("other")
+	// The exact transform: the default, fast one is off by up to 18 of 255.
+	p.jpeg = p.normalise(jpeg, op.DecodeJpeg(jpeg, p.in, op.DecodeJpegChannels(3), op.DecodeJpegDctMethod("INTEGER_ACCURATE")), o)
+	p.other = p.normalise(other, op.DecodeImage(other, p.in, op.DecodeImageChannels(3), op.DecodeImageExpandAnimations(false)), o)
+	return root.Finalize()
+}
 
+// normalise crops, resizes and scales decoded pixels [height, width, 3].
+func (p *preprocessor) normalise(root *op.Scope, decoded tf.Output, o Image) tf.Output {
 	s := root.SubScope("crop")
 	shape := op.Shape(s, decoded)
 	sides := op.Slice(s.SubScope("sides"), shape, ints(s, "begin", 0), ints(s, "two", 2)) // height, width
@@ -129,8 +137,7 @@ func (p *preprocessor) build(o Image) (*tf.Graph, error) {
 	resized := resize(root.SubScope("resize"), cropped, square, int32(p.size))
 	n := root.SubScope("normalise")
 	centred := op.Sub(n, resized, op.Const(n.SubScope("mean"), float32(o.Mean)))
-	p.out = op.Div(n, centred, op.Const(n.SubScope("scale"), float32(o.Scale)))
-	return root.Finalize()
+	return op.Div(n, centred, op.Const(n.SubScope("scale"), float32(o.Scale)))
 }
 
 func ints(s *op.Scope, name string, v ...int32) tf.Output { return op.Const(s.SubScope(name), v) }
@@ -151,13 +158,17 @@ func resize(s *op.Scope, images, from tf.Output, size int32) tf.Output {
 // pixels decodes a batch into one tensor [n, size, size, 3].
 func (p *preprocessor) pixels(t model.Tensor) (model.Tensor, error) {
 	one := int(p.size * p.size * 3 * 4)
-	out := model.Tensor{DType: model.Float32, Shape: []int64{t.Len(), p.size, p.size, 3}, Data: make([]byte, 0, one*len(t.Strings))}
+	batch := model.Tensor{DType: model.Float32, Shape: []int64{t.Len(), p.size, p.size, 3}, Data: make([]byte, 0, one*len(t.Strings))}
 	for i, encoded := range t.Strings {
 		in, err := tf.NewTensor(string(encoded))
 		if err != nil {
 			return model.Tensor{}, fmt.Errorf("image %d: %w", i, err)
 		}
-		fetched, err := p.session.Run(map[tf.Output]*tf.Tensor{p.in: in}, []tf.Output{p.out}, nil)
+		out := p.other
+		if bytes.HasPrefix(encoded, []byte("\xff\xd8\xff")) {
+			out = p.jpeg
+		}
+		fetched, err := p.session.Run(map[tf.Output]*tf.Tensor{p.in: in}, []tf.Output{out}, nil)
 		if err != nil {
 			return model.Tensor{}, brokenImage(i, len(t.Strings), runError(err))
 		}
@@ -165,10 +176,10 @@ func (p *preprocessor) pixels(t model.Tensor) (model.Tensor, error) {
 		if err != nil {
 			return model.Tensor{}, err
 		}
-		out.Data = append(out.Data, one.Data...)
+		batch.Data = append(batch.Data, one.Data...)
 		released.add(int64(len(encoded) + len(one.Data)))
 	}
-	return out, nil
+	return batch, nil
 }
 
 func brokenImage(i, of int, err error) error {

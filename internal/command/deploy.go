@@ -56,6 +56,7 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 		if o.Model == "" {
 			return usagef(cmd, "--model is missing: the folder of a SavedModel, file://… or https://…")
 		}
+		o.Given = cmd.Flags().Changed
 		if cmd.Flags().Changed("traffic") {
 			o.Traffic = &o.traffic
 		}
@@ -88,6 +89,9 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 			existing = s
 		}
 	}
+	if o.Revisions, err = revisionNames(ctx, client, name); err != nil {
+		return err
+	}
 	svc, err := knative.Build(existing, o.DeployOptions)
 	if err != nil {
 		return err
@@ -109,6 +113,23 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 	}
 	_, err = fmt.Fprintf(e.out, "revision %s is ready: %s\n", revision, status.URL)
 	return err
+}
+
+// revisionNames lists the revisions that a service has.
+func revisionNames(ctx context.Context, client *local.Client, service string) ([]string, error) {
+	all, err := client.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range all {
+		for _, r := range s.Revisions {
+			if s.Name == service {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	return names, nil
 }
 
 // modelAddress makes a folder's path absolute and checks that it is there; an address stays as it is.

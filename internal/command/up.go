@@ -1,0 +1,217 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+	"sigs.k8s.io/yaml"
+
+	"weir.dev/weir/internal/server"
+	"weir.dev/weir/knative"
+	"weir.dev/weir/knative/local"
+	"weir.dev/weir/router"
+	"weir.dev/weir/router/fetch"
+)
+
+// routerService is the name of the router's own Service in the manifests.
+const routerService = "router"
+
+// upOptions are the flags of weir up.
+type upOptions struct {
+	files      []string
+	listen     string
+	autoscaler map[string]string
+	configFile string
+	allowFetch []string
+	drain      time.Duration
+	logLevel   string
+	logJSON    bool
+}
+
+func (e *env) up() *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Start weir on this machine: the engine, the router and the front end",
+		Long: `Start weir on this machine and serve until Ctrl-C.
+
+Every revision's replicas are processes, started and ended as Knative's own autoscaler decides. The manifests are the
+Knative Services that a cluster gets. Services of earlier runs are kept in the state folder and start with it.`,
+		Example: `  weir up -f knative/
+  weir up -f knative/ --listen 127.0.0.1:9000
+  weir up -f digits.yaml --autoscaler stable-window=10s --autoscaler scale-to-zero-grace-period=5s
+  weir up -f knative/ --autoscaler-config config-autoscaler.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.runUp(cmd.Context(), o) },
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.files, "filename", "f", nil, "manifest or folder of manifests to apply; may be given again")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on")
+	f.StringToStringVar(&o.autoscaler, "autoscaler", nil, "a key of Knative's config-autoscaler, as key=value; may be given again")
+	f.StringVar(&o.configFile, "autoscaler-config", "", "a config-autoscaler ConfigMap as YAML; --autoscaler wins over it")
+	f.StringArrayVar(&o.allowFetch, "allow-fetch", nil, "CIDR that image URLs may lead to although it is private or loopback; may be given again")
+	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long requests that run may go on at the end")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON even on a terminal")
+	return cmd
+}
+
+func (e *env) runUp(ctx context.Context, o upOptions) error {
+	log, err := e.logger(o)
+	if err != nil {
+		return err
+	}
+	services, err := loadAll(o.files)
+	if err != nil {
+		return err
+	}
+	autoscaler, err := autoscalerSettings(o)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(o.listen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	engine, err := local.New(local.Options{
+		StateDir:   e.state,
+		Address:    ln.Addr().String(),
+		Port:       ln.Addr().(*net.TCPAddr).Port,
+		Autoscaler: autoscaler,
+		Drain:      o.drain,
+		Version:    Version,
+		Log:        log,
+	})
+	if err != nil {
+		return err
+	}
+	rt, err := router.New(router.Options{
+		Backend: engine,
+		Log:     log,
+		Fetch:   fetch.Options{Allow: o.allowFetch},
+		Self:    routerService,
+		Version: Version,
+	})
+	if err != nil {
+		return errors.Join(err, engine.Close())
+	}
+	for _, svc := range services {
+		if err := engine.Apply(ctx, svc); err != nil {
+			return errors.Join(err, engine.Close())
+		}
+	}
+	return e.serve(ctx, engine, rt, ln, o.drain)
+}
+
+// serve runs the engine and the router until ctx ends or weir down was called. The router drains first: what it still
+// answers needs replicas.
+func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router, ln net.Listener, drain time.Duration) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEngine()
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stop()
+		return engine.Run(engineCtx)
+	})
+	g.Go(func() error {
+		select {
+		case <-engine.ShutdownRequested():
+			stop()
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer stop()
+		return rt.Run(ctx)
+	})
+	g.Go(func() error {
+		defer stopEngine()
+		defer stop()
+		return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: drain})
+	})
+	g.Go(func() error {
+		// Not before the table is there: the first request finds its model.
+		if err := rt.Sync(ctx); err != nil {
+			stop()
+			return err
+		}
+		fmt.Fprintf(e.err, "weir is up: http://%s/home   (Ctrl-C ends it)\n", ln.Addr())
+		return nil
+	})
+	return g.Wait()
+}
+
+func listen(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use: end what uses it (weir down?) or choose another address with --listen", address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	return ln, nil
+}
+
+// logger writes for people on a terminal and JSON elsewhere.
+func (e *env) logger(o upOptions) (zerolog.Logger, error) {
+	level, err := zerolog.ParseLevel(o.logLevel)
+	if err != nil {
+		return zerolog.Nop(), fmt.Errorf("--log-level %q: it is debug, info, warn or error", o.logLevel)
+	}
+	var w io.Writer = e.err
+	if isTerminal(e.err) && !o.logJSON {
+		w = zerolog.ConsoleWriter{Out: e.err, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}
+
+func loadAll(files []string) ([]*servingv1.Service, error) {
+	var all []*servingv1.Service
+	for _, f := range files {
+		services, err := knative.Load(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, services...)
+	}
+	return all, nil
+}
+
+// autoscalerSettings joins the ConfigMap's data with the keys of the command line.
+func autoscalerSettings(o upOptions) (map[string]string, error) {
+	settings := map[string]string{}
+	if o.configFile != "" {
+		data, err := os.ReadFile(o.configFile)
+		if err != nil {
+			return nil, fmt.Errorf("--autoscaler-config: %w", err)
+		}
+		var cm corev1.ConfigMap
+		if err := yaml.UnmarshalStrict(data, &cm); err != nil {
+			return nil, fmt.Errorf("--autoscaler-config %s: expected a ConfigMap: %w", o.configFile, err)
+		}
+		settings = cm.Data
+	}
+	if settings == nil {
+		settings = map[string]string{}
+	}
+	for k, v := range o.autoscaler {
+		settings[k] = v
+	}
+	delete(settings, "_example") // as Knative does
+	return settings, nil
+}
