@@ -32,6 +32,8 @@ type fakeRouter struct {
 	url string
 	// predict answers a prediction; if nil, answer does.
 	predict http.HandlerFunc
+	// models answers the list of models; if nil, it is modelList.
+	models http.HandlerFunc
 
 	mu      sync.Mutex
 	asked   []asked
@@ -58,7 +60,16 @@ func newFakeRouter(t testing.TB) *fakeRouter {
 	mux := http.NewServeMux()
 	mux.Handle("/home", pages)
 	mux.Handle("/home/", pages)
-	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) { write(w, modelList) })
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		models := f.models
+		f.mu.Unlock()
+		if models != nil {
+			models(w, r)
+			return
+		}
+		write(w, modelList)
+	})
 	mux.HandleFunc("GET /v1/models/{model}/metadata", func(w http.ResponseWriter, _ *http.Request) { write(w, digitsMetadata) })
 	mux.HandleFunc("POST /v1/models/{call}", f.servePredict)
 	mux.HandleFunc("POST /home/fetch", f.serveFetch(picture(t, 300, 300)))

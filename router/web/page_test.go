@@ -34,6 +34,7 @@ func TestPage(t *testing.T) {
 		{"live charts draw and update", testLive},
 		{"a lost stream is said and connected again", testReconnect},
 		{"a new revision shows in the choice", testNewRevision},
+		{"no models, or no list of them", testNoModels},
 		{"no horizontal scroll at 360 px", testNarrow},
 		{"both colour schemes", testScreenshots},
 	} {

@@ -276,3 +276,25 @@ func testCancel(t *testing.T, b *browser.Browser) {
 	<-gone
 	checkQuiet(t, f, tab)
 }
+
+func testNoModels(t *testing.T, b *browser.Browser) {
+	f := newFakeRouter(t)
+	f.models = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
+	tab := b.Tab(t, browser.Options{})
+	tab.Open(f.url + "/home")
+	tab.WaitText("#models-note", "The models cannot be listed.")
+	f.set(func(f *fakeRouter) {
+		f.models = func(w http.ResponseWriter, _ *http.Request) { write(w, `{"models": []}`) }
+	})
+	tab.Do(chromedp.Click("#models-note button", chromedp.ByQuery))
+	tab.WaitText("#models-note", "No model is deployed yet. weir deploy NAME --model DIR deploys one.")
+	tab.WaitFor("document.querySelector('#model').disabled")
+	// A sample is shown all the same, and predicted once a model is there.
+	tab.Do(chromedp.Click("#samples button", chromedp.ByQuery))
+	tab.WaitFor("document.querySelector('#picture').naturalWidth === 480")
+	f.set(func(f *fakeRouter) { f.models = nil })
+	waitStreams(t, f, 1)
+	f.send(t, 1_700_000_000_000, nil)
+	f.send(t, 1_700_000_001_000, services(30))
+	tab.WaitFor(fiveBars)
+}

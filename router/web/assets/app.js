@@ -19,6 +19,8 @@ const live = new Live();
 
 let picture = null;
 let asked = ""; // the model, tag and kind of input that the page shows
+let askedModel = "";
+let loading = null; // the signal of the task that brings a picture
 
 /** Runs work as the page's one task; a failure shows with a way to try again. */
 async function run(work) {
@@ -63,31 +65,35 @@ input.addEventListener("picture", (e) => {
   predictPicture();
 });
 
-input.addEventListener("address", (e) => run(async (signal, say) => {
-  const url = e.detail;
-  say("fetching the picture…");
-  const blob = await fetchPicture(url, signal);
-  const next = await pictureOf(blob, fileName(url), {
-    url,
-    caption: [new URL(url).host],
+/** Brings a picture from elsewhere with load(signal), shows it and predicts it, as one task. */
+function bring(what, load) {
+  run(async (signal, say) => {
+    say(what);
+    loading = signal;
+    try {
+      const next = await load(signal);
+      if (signal.aborted) return;
+      take(next);
+    } finally {
+      if (loading === signal) loading = null;
+    }
+    if (picker.model && picker.images) await askPicture(signal, say);
   });
-  if (signal.aborted) return;
-  take(next);
-  if (picker.model) await askPicture(signal, say);
+}
+
+input.addEventListener("address", (e) => bring("fetching the picture…", async (signal) => {
+  const url = e.detail;
+  return pictureOf(await fetchPicture(url, signal), fileName(url), { url, caption: [new URL(url).host] });
 }));
 
-input.addEventListener("sample", (e) => run(async (signal, say) => {
+input.addEventListener("sample", (e) => bring("loading the sample…", async (signal) => {
   const sample = e.detail;
-  say("loading the sample…");
-  const next = await pictureOf(await download(sample.path, signal), sample.file, {
+  return pictureOf(await download(sample.path, signal), sample.file, {
     url: sample.path,
     sample: sample.file,
     alt: sample.title,
     caption: sampleCaption(sample),
   });
-  if (signal.aborted) return;
-  take(next);
-  if (picker.model) await askPicture(signal, say);
 }));
 
 input.addEventListener("problem", (e) => {
@@ -99,13 +105,22 @@ picker.addEventListener("change", () => {
   const chosen = JSON.stringify([picker.model, picker.tag, picker.images]);
   if (chosen === asked) return;
   asked = chosen;
-  tasks.cancel();
+  const sameModel = picker.model === askedModel;
+  askedModel = picker.model;
+  // A picture on its way is predicted by what is chosen when it is there.
+  const coming = loading !== null && picker.images;
+  if (!coming) tasks.cancel();
   byId("image-input").hidden = !picker.images;
   byId("json-input").hidden = picker.images;
+  // Another revision's answer takes the place of this one's when it is there: they can be compared.
+  if (picker.images && sameModel && picture) {
+    if (!coming) predictPicture();
+    return;
+  }
   byId("curl-block").hidden = true;
   if (picker.images) {
     showWaiting("The answer shows here", "Pick a sample or bring a picture of your own.");
-    predictPicture();
+    if (!coming) predictPicture();
   } else {
     showWaiting("The answer shows here", "This model takes numbers as JSON. An example body is a good start.");
   }

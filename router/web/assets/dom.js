@@ -33,7 +33,7 @@ export async function copy(text, button) {
   const done = await writeClipboard(text);
   const before = button.dataset.label ?? button.textContent;
   button.dataset.label = before;
-  button.textContent = done ? "Copied" : "Press Ctrl+C";
+  button.textContent = done ? "Copied" : "Not copied";
   clearTimeout(Number(button.dataset.timer));
   button.dataset.timer = setTimeout(() => { button.textContent = before; }, 2000);
 }

@@ -5,7 +5,7 @@ import { byId, make, setText } from "./dom.js";
 import { History, kinds } from "./history.js";
 import { Stream } from "./stream.js";
 
-/** The lower part of the page. Dispatches "services" when there are other services, revisions or tags than before. */
+/** The lower part of the page. Dispatches "services" when there may be other services, revisions or tags than before. */
 export class Live extends EventTarget {
   #history = new History();
   #rows = new Map(); // by revision name
@@ -13,6 +13,8 @@ export class Live extends EventTarget {
   #states = new Map(); // a revision's newest state, by name
   #shape = "";
   #seen = false;
+  #frame = 0;
+  #lost = false;
 
   constructor() {
     super();
@@ -23,7 +25,6 @@ export class Live extends EventTarget {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       for (const row of this.#rows.values()) row.charts.forEach((c) => c.recolor());
     });
-    document.addEventListener("visibilitychange", () => this.#draw());
     stream.connect();
   }
 
@@ -37,15 +38,21 @@ export class Live extends EventTarget {
       lost: `Lost the connection. Next try in ${Math.ceil(wait / 1000)} s.` }[state];
     setText(byId("live-state"), text);
     byId("live-retry").hidden = state !== "lost";
+    if (state === "live" && this.#lost) {
+      this.#lost = false;
+      // Another weir may have come back, or the first list of models failed with the stream.
+      this.dispatchEvent(new Event("services"));
+    }
     if (state === "lost") {
+      this.#lost = true;
       this.#history.gap();
       this.#states.clear();
     }
   }
 
-  #take({ time, services = [] }) {
+  #take({ time, services }) {
     this.#seen = true;
-    const models = services.filter((s) => s.model);
+    const models = (services ?? []).filter((s) => s.model);
     const revisions = models.flatMap((s) => s.revisions ?? []);
     this.#history.add(time, revisions);
     this.#states = new Map(revisions.map((r) => [r.name, r.state]));
@@ -115,12 +122,15 @@ export class Live extends EventTarget {
     return row;
   }
 
+  // Draws with the next frame: once for many events, and not at all while the page is hidden.
   #draw() {
-    if (document.hidden) return;
-    const tops = kinds.map((kind) => this.#history.top(kind));
-    for (const [name, row] of this.#rows) {
-      row.charts.forEach((chart, i) => chart.update(this.#history.data(name, kinds[i]), tops[i]));
-    }
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      const tops = kinds.map((kind) => this.#history.top(kind));
+      for (const [name, row] of this.#rows) {
+        row.charts.forEach((chart, i) => chart.update(this.#history.data(name, kinds[i]), tops[i]));
+      }
+    });
   }
 }
 

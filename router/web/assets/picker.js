@@ -30,8 +30,9 @@ export class Picker extends EventTarget {
   /** The tag that was chosen, empty for "by traffic". */
   get tag() { return this.#models.length ? this.#revision.value : ""; }
 
-  /** Whether what was chosen takes pictures. */
+  /** Whether what was chosen takes pictures; true as long as there is nothing to choose. */
   get images() {
+    if (this.#models.length === 0) return true;
     const revisions = this.#revisions();
     if (this.tag) return revisions.some((r) => r.tags?.includes(this.tag) && r.images);
     const served = revisions.filter((r) => r.percent > 0);

@@ -16,7 +16,7 @@ export function vectorView(v) {
   const number = (name, value) => make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }));
   keepDrawn(canvas, v, Math.min(0, low), Math.max(0, high));
   return make("div", { className: "vector" },
-    make("p", { className: "vector-title" }, make("strong", { textContent: "Features" }), " of the picture, for search by similarity"),
+    make("p", { className: "vector-title" }, make("strong", { textContent: "Feature vector" }), ", for search by similarity"),
     canvas,
     make("dl", {}, number("Length", String(v.length)), number("Norm", norm.toFixed(3)),
       number("Smallest", low.toPrecision(3)), number("Largest", high.toPrecision(3))),
