@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> None:
     wanted = args.only or [*MODELS, "samples", "fixtures"]
     tensorflow_lib.build(args.out)
     quiet(args.out / "export.log")
-    shared = list((ROOT / "functions" / "export").glob("*.py")) + [ROOT / "functions" / "export" / "requirements.txt"]
+    here = ROOT / "functions" / "export"
+    tests = {here / "conftest.py", *here.glob("*_test.py")}
+    shared = [here / "requirements.txt", *(f for f in here.glob("*.py") if f not in tests)]
     if "samples" in wanted:
         step("sample photos", args.out / "samples", shared, samples.build)
         samples.publish(args.out / "samples", ROOT / "router" / "web" / "samples")

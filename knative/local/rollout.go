@@ -52,20 +52,26 @@ func (s *service) latestReady() {
 	}
 }
 
-// route tells the autoscalers which revisions can be reached, or will be: the others need no min-scale. e.apply is held.
+// route tells the autoscalers which revisions are in use: the others need no min-scale. e.apply is held.
 func (e *Engine) route(s *service) {
-	reachable := map[string]bool{s.LatestCreated: s.LatestCreated != s.LatestReady}
-	for _, t := range s.Active {
-		reachable[t.Revision] = true
-	}
-	for _, t := range s.Service.Spec.Traffic {
-		reachable[t.RevisionName] = true
-	}
+	used := s.inUse()
 	for _, saved := range s.Revisions {
 		if r := e.revisions[saved.Revision.Name]; !r.builtin {
-			r.scaler.SetReachable(reachable[saved.Revision.Name])
+			r.scaler.SetReachable(used[saved.Revision.Name])
 		}
 	}
+}
+
+// inUse says which revisions traffic or a tag leads to, or will.
+func (s *service) inUse() map[string]bool {
+	used := map[string]bool{s.LatestCreated: s.LatestCreated != s.LatestReady}
+	for _, t := range s.Active {
+		used[t.Revision] = true
+	}
+	for _, t := range s.Service.Spec.Traffic {
+		used[t.RevisionName] = true
+	}
+	return used
 }
 
 // revisionReady notes that a revision has reached its initial scale: its service's traffic may come into force.
@@ -90,13 +96,8 @@ func (e *Engine) revisionReady(r *revision) {
 
 // collect deletes the oldest revisions that nothing refers to, over keptRevisions. e.apply is held.
 func (e *Engine) collect(s *service) {
-	used := map[string]bool{s.LatestCreated: true, s.LatestReady: true}
-	for _, t := range s.Active {
-		used[t.Revision] = true
-	}
-	for _, t := range s.Service.Spec.Traffic {
-		used[t.RevisionName] = true
-	}
+	used := s.inUse()
+	used[s.LatestCreated], used[s.LatestReady] = true, true
 	over := len(s.Revisions) - keptRevisions
 	var gone []*revision
 	e.mu.Lock()

@@ -1,0 +1,263 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/knative"
+)
+
+// follow keeps where the traffic goes, as the router does.
+func (w *world) follow(service string) (where func() string) {
+	var target atomic.Value
+	read := func() {
+		for _, r := range w.service(service).Revisions {
+			if r.Percent == 100 {
+				target.Store(r.Name)
+			}
+		}
+	}
+	read()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			changed := w.Changed()
+			read()
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	w.t.Cleanup(func() { cancel(); <-done })
+	return func() string { return target.Load().(string) }
+}
+
+// TestRollout: under load a new revision takes over once its initial scale is ready; no request fails, and the old
+// one goes although it has a min-scale.
+func TestRollout(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("a", "v1", minScale(1), scale(1, 2)))
+	w.awaitReady("a")
+	l := w.callers(4, "/work?ms=5", w.follow("a"))
+	await(t, "load", func() bool { return l.answered("v1") > 20 })
+
+	w.apply(helperService("a", "v2", minScale(1), scale(2, 2), delay(400*time.Millisecond)))
+	s := w.service("a")
+	if old, young := revisionOf(s, "a-00001"), revisionOf(s, "a-00002"); old.Percent != 100 || young.Percent != 0 || s.Ready {
+		t.Errorf("before the new revision is ready: %+v", s)
+	}
+	await(t, "the new revision answers", func() bool {
+		if r := revisionOf(w.service("a"), "a-00002"); r.Ready < 2 && r.Percent > 0 && l.answered("v2") == 0 {
+			t.Errorf("traffic before the initial scale: %+v", r)
+		}
+		return l.answered("v2") > 20
+	})
+	if s := w.service("a"); !s.Ready || revisionOf(s, "a-00002").Percent != 100 {
+		t.Errorf("after: %+v", s)
+	}
+	await(t, "the old revision is gone", func() bool { return len(records(t, w.dir)) == 2 && revisionOf(w.service("a"), "a-00001").Ready == 0 })
+	l.end()
+	if errs := l.failed(); len(errs) > 0 {
+		t.Errorf("%d requests failed, the first: %v", len(errs), errs[0])
+	}
+}
+
+// TestFailedRollout: a new revision that does not start leaves the traffic where it is.
+func TestFailedRollout(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("a", "serve"))
+	w.awaitReady("a")
+	w.apply(helperService("a", "exits"))
+	await(t, "the new revision failed", func() bool { return revisionOf(w.service("a"), "a-00002").State == knative.StateFailed })
+	s := w.service("a")
+	if s.Ready || revisionOf(s, "a-00001").Percent != 100 || !strings.Contains(s.Message, "a-00002") {
+		t.Errorf("status is %+v", s)
+	}
+	w.must("a-00001", "/")
+}
+
+// TestTag: a revision at 0 % with a tag is there, at zero replicas as well.
+func TestTag(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("m", "lite0", named("m-lite0"), scale(0, 1)))
+	w.awaitReady("m")
+	w.apply(helperService("m", "lite2", named("m-lite2"), scale(0, 1), traffic(to("m-lite0", "lite0", 100), to("m-lite2", "lite2", 0))))
+	w.awaitReady("m")
+	s := w.service("m")
+	type row struct {
+		Name    string
+		Tags    []string
+		Percent int
+	}
+	var got []row
+	for _, r := range s.Revisions {
+		got = append(got, row{r.Name, r.Tags, r.Percent})
+	}
+	want := []row{{"m-lite0", []string{"lite0"}, 100}, {"m-lite2", []string{"lite2"}, 0}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if s.URL != "http://m.default.localhost:8080" || !s.Model {
+		t.Errorf("status is %+v", s)
+	}
+	_, header := w.must("m-lite2", "/")
+	if header.Get(knative.HeaderRevision) != "m-lite2" {
+		t.Errorf("answered by %v", header)
+	}
+}
+
+// TestDeleteDrains: requests that are at a replica or wait for one finish; then the service is gone.
+func TestDeleteDrains(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("a", "serve", concurrency(1), scale(1, 1)))
+	w.awaitReady("a")
+	pid, _ := w.must("a-00001", "/")
+	answers := make(chan error, 3)
+	for range 3 {
+		go func() {
+			_, _, err := ask(context.Background(), w, "a-00001", "/work?ms=1500")
+			answers <- err
+		}()
+	}
+	await(t, "two wait", func() bool { return revisionOf(w.service("a"), "a-00001").Queue == 2 })
+	changed := w.Changed()
+	if err := w.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	for range 3 {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	if alive(pid) {
+		t.Errorf("process %d lives", pid)
+	}
+	if _, _, err := ask(t.Context(), w, "a-00001", "/"); !errors.Is(err, knative.ErrNoRevision) {
+		t.Errorf("a request got %v", err)
+	}
+	if err := w.Delete(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), `no service "a"`) {
+		t.Errorf("deleted twice: %v", err)
+	}
+	// The name is free again, from its first generation.
+	w.apply(helperService("a", "serve"))
+	w.awaitReady("a")
+	w.must("a-00001", "/")
+}
+
+// TestDeleteStarting: requests that wait for a replica that will not come any more fail at once.
+func TestDeleteStarting(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("a", "serve", delay(time.Hour)))
+	answer := make(chan error, 1)
+	go func() {
+		_, _, err := ask(context.Background(), w, "a-00001", "/")
+		answer <- err
+	}()
+	await(t, "it waits", func() bool { return revisionOf(w.service("a"), "a-00001").Queue == 1 })
+	if err := w.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answer; !errors.Is(err, knative.ErrNotReady) || !strings.Contains(err.Error(), "deleted") {
+		t.Errorf("the request got %v", err)
+	}
+}
+
+// TestLatestReady: the newest that is ready gets the traffic, also when its name is used again and when newer ones
+// are not ready.
+func TestLatestReady(t *testing.T) {
+	t.Parallel()
+	e := idle(t)
+	apply := func(name string) {
+		t.Helper()
+		if err := e.Apply(t.Context(), helperService("a", name, named("a-"+name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ready := func(name string) {
+		t.Helper()
+		e.revisionReady(e.revisions["a-"+name])
+		e.wg.Wait()
+	}
+	want := func(name string) {
+		t.Helper()
+		s := e.services["a"]
+		if diff := cmp.Diff([]knative.Target{{Revision: "a-" + name, Percent: 100}}, s.Active); diff != "" {
+			t.Error(diff)
+		}
+		for _, saved := range s.Revisions {
+			used := saved.Revision.Name == "a-"+name || saved.Revision.Name == s.LatestCreated && !saved.Ready
+			if got := s.inUse()[saved.Revision.Name]; got != used {
+				t.Errorf("%s: reachable %v", saved.Revision.Name, got)
+			}
+		}
+	}
+	apply("one")
+	want("one") // nothing else could answer
+	ready("one")
+	apply("two")
+	want("one")
+	apply("three")
+	ready("two")
+	want("two") // three is still to come
+	ready("three")
+	want("three")
+	ready("one")
+	want("three")
+	apply("one") // back
+	want("one")
+	if n := len(e.services["a"].Revisions); n != 3 {
+		t.Errorf("%d revisions", n)
+	}
+}
+
+// TestCollect: of many revisions those without traffic go, oldest first.
+func TestCollect(t *testing.T) {
+	t.Parallel()
+	e := idle(t)
+	for i := range keptRevisions + 5 {
+		svc := helperService("a", "serve", func(s *servingv1.Service) {
+			c := &s.Spec.Template.Spec.Containers[0]
+			c.Env = append(c.Env, corev1.EnvVar{Name: "N", Value: fmt.Sprint(i)})
+			if i >= 2 {
+				traffic(to("a-00002", "kept", 100))(s)
+			}
+		})
+		if err := e.Apply(t.Context(), svc); err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			e.revisionReady(e.revisions[fmt.Sprintf("a-%05d", i+1)])
+			e.wg.Wait()
+		}
+	}
+	var names []string
+	for _, saved := range e.services["a"].Revisions {
+		names = append(names, saved.Revision.Name)
+	}
+	if len(names) != keptRevisions || len(e.revisions) != keptRevisions {
+		t.Errorf("%d revisions are kept: %v", len(names), names)
+	}
+	if !slices.Contains(names, "a-00002") || slices.Contains(names, "a-00001") || !slices.Contains(names, "a-00025") {
+		t.Errorf("kept are %v", names)
+	}
+}
