@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/functions/source"
 )
 
 // DefaultImage is the image of the function for any SavedModel.
@@ -111,9 +113,12 @@ func (o DeployOptions) validate(existing *servingv1.Service) error {
 		if existing == nil && o.Command == "" {
 			add("--model is required for a new model: a folder, file:// or https:// URL of a SavedModel")
 		}
-	case strings.HasPrefix(o.Model, "https://"), strings.HasPrefix(o.Model, "file:///"), filepath.IsAbs(o.Model):
+	case !strings.Contains(o.Model, "://") && !filepath.IsAbs(o.Model):
+		add("--model %q: a folder's path must be absolute", o.Model)
 	default:
-		add("--model %q: it must be an absolute folder, or a file:/// or https:// URL", o.Model)
+		if err := source.Check(o.Model); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	if o.Model != "" && o.Command == "" && !filepath.IsAbs(o.Function) {
 		add("the function program %q must be an absolute path", o.Function)

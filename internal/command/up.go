@@ -145,10 +145,15 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 		return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: drain})
 	})
 	g.Go(func() error {
-		// Not before the table is there: the first request finds its model.
+		// Not before the table and the control socket are there: the first request finds its model, the first command weir.
 		if err := rt.Sync(ctx); err != nil {
 			stop()
 			return err
+		}
+		select {
+		case <-engine.Started():
+		case <-ctx.Done():
+			return nil
 		}
 		fmt.Fprintf(e.err, "weir is up: http://%s/home   (Ctrl-C ends it)\n", ln.Addr())
 		return nil
