@@ -51,7 +51,7 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 	feeds := make(map[tf.Output]*tf.Tensor, len(inputs))
 	native := int64(0)
 	for name, t := range inputs {
-		feed, err := toTF(t)
+		feed, err := m.convert.toTF(t)
 		if err != nil {
 			return model.Response{}, err
 		}
