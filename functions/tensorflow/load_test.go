@@ -1,10 +1,17 @@
 package tensorflow
 
 import (
+	"bytes"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/image/bmp"
 
 	"weir.dev/weir/functions/model"
 )
@@ -49,6 +56,39 @@ func TestVersionFolders(t *testing.T) {
 	defer m.Close()
 	if meta := m.Metadata(); meta.Version != 2 || meta.Name != "imagenet" {
 		t.Errorf("got %s version %d, want imagenet version 2, the highest", meta.Name, meta.Version)
+	}
+}
+
+// TestPalettes: a picture means the same with a palette, whatever the format.
+func TestPalettes(t *testing.T) {
+	m := fixture(t, "fixtures/images_only/1")
+	picture := image.NewPaletted(image.Rect(0, 0, 8, 8), color.Palette{color.RGBA{200, 30, 10, 255}, color.RGBA{10, 90, 250, 255}})
+	for i := range picture.Pix {
+		picture.Pix[i] = uint8(i / 32) // the upper half red, the lower one blue
+	}
+	var asPNG, asBMP bytes.Buffer
+	if err := errors.Join(png.Encode(&asPNG, picture), bmp.Encode(&asBMP, picture)); err != nil {
+		t.Fatal(err)
+	}
+	seen := func(encoded []byte) model.Tensor {
+		resp, err := m.Predict(t.Context(), model.Request{Signature: ImageSignature, Inputs: map[string]model.Tensor{
+			imageInput: {DType: model.Bytes, Shape: []int64{1}, Strings: [][]byte{encoded}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Outputs["seen"]
+	}
+	if got, want := seen(asBMP.Bytes()), seen(asPNG.Bytes()); !got.Equal(want) {
+		t.Errorf("the model sees %v as BMP and %v as PNG", got, want)
+	}
+	// An index that the palette lacks.
+	broken := asBMP.Bytes()
+	broken[len(broken)-1] = 99
+	if _, err := m.Predict(t.Context(), model.Request{Signature: ImageSignature, Inputs: map[string]model.Tensor{
+		imageInput: {DType: model.Bytes, Shape: []int64{1}, Strings: [][]byte{broken}},
+	}}); err != nil && model.CodeOf(err) == model.Internal {
+		t.Errorf("a broken palette: %v", err)
 	}
 }
 

@@ -17,9 +17,12 @@ func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Resp
 		return model.Response{}, err
 	}
 	if sig.TakesImage() {
-		if err := m.checkImages(req.Inputs[sig.Inputs[0].Name]); err != nil {
+		name := sig.Inputs[0].Name
+		pictures, err := m.readableImages(req.Inputs[name])
+		if err != nil {
 			return model.Response{}, err
 		}
+		req.Inputs = map[string]model.Tensor{name: pictures}
 	}
 	type result struct {
 		resp model.Response
