@@ -70,7 +70,7 @@ func (s settings) run(ctx context.Context, o Options, log zerolog.Logger) error 
 		return fmt.Errorf("--log-level %q: it is debug, info, warn or error", s.logLevel)
 	}
 	log = log.Level(level)
-	ln, err := net.Listen("tcp", net.JoinHostPort("", s.port))
+	ln, err := net.Listen("tcp", net.JoinHostPort(s.host, s.port))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -15,16 +15,17 @@ import (
 
 // settings are what the environment and the command line say. A flag wins over the environment.
 type settings struct {
-	name, model, port, cache, logLevel string
-	drain                              time.Duration
-	limits                             serve.Limits
-	tensorflow                         tensorflow.Options
+	name, model, host, port, cache, logLevel string
+	drain                                    time.Duration
+	limits                                   serve.Limits
+	tensorflow                               tensorflow.Options
 }
 
 // fromEnvironment reads what Knative and the manifest say.
 func fromEnvironment(o Options) settings {
 	s := settings{
 		name:     cmp.Or(os.Getenv("MODEL_NAME"), os.Getenv("K_SERVICE"), o.Name),
+		host:     os.Getenv("HOST"),
 		port:     cmp.Or(os.Getenv("PORT"), "8080"),
 		logLevel: cmp.Or(os.Getenv("LOG_LEVEL"), "info"),
 		cache:    os.Getenv("WEIR_CACHE"),
@@ -43,6 +44,7 @@ func fromEnvironment(o Options) settings {
 func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.model, "model", s.model, "the SavedModel: a folder, of version folders too, file:// or the https:// address of an archive ($MODEL_DIR)")
 	f.StringVar(&s.name, "name", s.name, "the model's name in paths ($MODEL_NAME, $K_SERVICE)")
+	f.StringVar(&s.host, "host", s.host, "address to listen on ($HOST; default: every one)")
 	f.StringVar(&s.port, "port", s.port, "port to listen on ($PORT)")
 	f.StringVar(&s.cache, "cache", s.cache, "folder for models that were fetched ($WEIR_CACHE; default: the user's cache folder)")
 	f.StringVar(&s.logLevel, "log-level", s.logLevel, "debug, info, warn or error ($LOG_LEVEL)")

@@ -92,6 +92,10 @@ func (x *exchange) isEvent(r *http.Request) error {
 // readStructured reads the envelope, which takes the whole body since attributes may follow the data, and puts the same
 // bytes back.
 func (x *exchange) readStructured(r *http.Request) error {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return &server.Error{Status: http.StatusUnsupportedMediaType, Message: "content encoding " + strconv.Quote(clip(encoding)) +
+			" is not supported for an event in structured mode: send it as it is, or in binary mode"}
+	}
 	var body bytes.Buffer
 	if r.ContentLength > 0 {
 		body.Grow(int(r.ContentLength) + bytes.MinRead)

@@ -83,6 +83,7 @@ func TestMalformedEvents(t *testing.T) {
 		{"structured, long", structured, envelope(`,"model":"` + long + `"`), 400, "attribute model is over 1024 bytes"},
 		{"structured, version a fraction", structured, envelope(`,"model":"imagenet","modelversion":1.5`), 400, "attribute modelversion is"},
 		{"structured, not UTF-8", structured, envelope(",\"model\":\"\xff\""), 400, "not JSON at byte"},
+		{"structured, compressed", map[string]string{"Content-Type": structured["Content-Type"], "Content-Encoding": "gzip"}, "\x1f\x8b", 415, "send it as it is"},
 		{"structured, deep", structured, envelope(`,"data":` + strings.Repeat("[", 3000)), 400, "not JSON at byte"},
 		{"structured, too large", structured, envelope(`,"data":"` + strings.Repeat("x", 9000) + `"`), 413, "over the limit of 8192"},
 	}

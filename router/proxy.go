@@ -60,7 +60,7 @@ func (rt *Router) rewrite(p *httputil.ProxyRequest) {
 func answered(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.cold = res.Header.Get(knative.HeaderColdStart) == "true"
-	// The router has set its own, which say the same.
+	// The router has set its own, which are the same ones.
 	res.Header.Del(knative.HeaderRevision)
 	res.Header.Del(server.HeaderRequestID)
 	if res.StatusCode != http.StatusSwitchingProtocols {

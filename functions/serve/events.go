@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -72,8 +73,12 @@ func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventS
 	}
 	if state.structured {
 		// The event is read by a library that is lenient and unbounded in depth; this is neither.
-		if err := checkStructured(s.scanner(body, false)); err != nil {
+		spaced, err := checkStructured(s.scanner(body, false))
+		if err != nil {
 			return nil, err
+		}
+		if spaced {
+			body = compact(body)
 		}
 	}
 	message := cehttp.NewMessage(r.Header, io.NopCloser(bytes.NewReader(body)))
@@ -95,21 +100,36 @@ func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventS
 	return e, nil
 }
 
-func checkStructured(scan *scanner) error {
+// checkStructured checks an event's JSON. spaced says that white space stands before data_base64's value, as most
+// programs write JSON: the library takes it for base64 unless datacontenttype came before.
+func checkStructured(scan *scanner) (spaced bool, err error) {
 	if scan.peek() != '{' {
-		return scan.fail("expected a CloudEvent as an object, got %s", scan.what())
+		return false, scan.fail("expected a CloudEvent as an object, got %s", scan.what())
 	}
 	has := make(map[string]bool)
-	err := scan.object(func(key string) error {
+	err = scan.object(func(key string) error {
 		if err := once(has, key, "the event"); err != nil {
 			return err
 		}
+		after := scan.i
+		scan.peek()
+		spaced = spaced || key == "data_base64" && scan.i > after
 		return scan.skip()
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	return scan.end()
+	return spaced, scan.end()
+}
+
+// compact returns JSON without white space.
+func compact(body []byte) []byte {
+	var b bytes.Buffer
+	b.Grow(len(body))
+	if err := json.Compact(&b, body); err != nil {
+		return body // the library says what is wrong with it
+	}
+	return b.Bytes()
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

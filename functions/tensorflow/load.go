@@ -62,6 +62,7 @@ type savedModel struct {
 	meta      model.Metadata
 	endpoints map[string]endpoint
 	session   *tg.Model
+	convert   converter
 	images    *preprocessor // nil if the model takes encoded images itself, or none
 	runs      sync.WaitGroup
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/jpeg"
+	"maps"
+	"slices"
 
 	"weir.dev/weir/functions/model"
 )
@@ -20,8 +23,8 @@ func (m *savedModel) warm(ctx context.Context) error {
 	if err := jpeg.Encode(&photo, image.NewRGBA(image.Rect(0, 0, warmSide, warmSide)), nil); err != nil {
 		return err
 	}
-	var problems []error
-	for name, sig := range m.meta.Signatures {
+	for _, name := range slices.Sorted(maps.Keys(m.meta.Signatures)) {
+		sig := m.meta.Signatures[name]
 		inputs := make(map[string]model.Tensor, len(sig.Inputs))
 		for _, in := range sig.Inputs {
 			inputs[in.Name] = zeros(in)
@@ -30,10 +33,18 @@ func (m *savedModel) warm(ctx context.Context) error {
 			inputs[sig.Inputs[0].Name] = model.Tensor{DType: model.Bytes, Shape: []int64{1}, Strings: [][]byte{photo.Bytes()}}
 		}
 		if _, err := m.Predict(ctx, model.Request{Signature: name, Inputs: inputs}); err != nil && model.CodeOf(err) == model.Internal {
-			problems = append(problems, err)
+			return fmt.Errorf("signature %s: %w", name, cause(err))
 		}
 	}
-	return errors.Join(problems...)
+	return nil
+}
+
+// cause is what a caller of the model is not told, but whoever deploys it is.
+func cause(err error) error {
+	if e, ok := errors.AsType[*model.Error](err); ok && e.Err != nil {
+		return e.Err
+	}
+	return err
 }
 
 // zeros is a tensor that a spec accepts: dimensions that may vary are 1.

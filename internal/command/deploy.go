@@ -100,18 +100,21 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 		return err
 	}
 	revision := svc.Spec.Template.Name
-	if !o.wait {
-		_, err = fmt.Fprintf(e.out, "revision %s accepted\n", revision)
-		return err
+	var status knative.ServiceStatus
+	said := "accepted"
+	if o.wait {
+		status, err = e.awaitReady(ctx, client, name, revision)
+		said = "is ready"
+	} else {
+		status, err = serviceStatus(ctx, client, name)
 	}
-	status, err := e.awaitReady(ctx, client, name, revision)
 	if err != nil {
 		return err
 	}
 	if o.output == outputJSON {
 		return printJSON(e.out, status)
 	}
-	_, err = fmt.Fprintf(e.out, "revision %s is ready: %s\n", revision, status.URL)
+	_, err = fmt.Fprintf(e.out, "revision %s %s: %s\n", revision, said, status.URL)
 	return err
 }
 
@@ -132,9 +135,14 @@ func revisionNames(ctx context.Context, client *local.Client, service string) ([
 	return names, nil
 }
 
-// modelAddress makes a folder's path absolute and checks that it is there; an address stays as it is.
+// modelAddress makes a folder's path absolute and checks that a folder is there; an address stays as it is.
 func modelAddress(model string) (string, error) {
 	if u, err := url.Parse(model); err == nil && u.Scheme != "" && strings.Contains(model, "://") {
+		if u.Scheme == "file" && u.Host == "" {
+			if _, err := modelAddress(u.Path); err != nil {
+				return "", err
+			}
+		}
 		return model, nil
 	}
 	dir, err := filepath.Abs(model)
@@ -160,17 +168,22 @@ func functionProgram() (string, error) {
 	return program, nil
 }
 
+// serviceStatus returns what runs of one service.
+func serviceStatus(ctx context.Context, client *local.Client, name string) (knative.ServiceStatus, error) {
+	all, err := client.Status(ctx)
+	if err != nil {
+		return knative.ServiceStatus{}, err
+	}
+	return named(all, name)
+}
+
 // awaitReady waits until a revision answered once, or says why it will not.
 func (e *env) awaitReady(ctx context.Context, client *local.Client, name, revision string) (knative.ServiceStatus, error) {
 	start := time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for said := time.Duration(0); ; {
-		all, err := client.Status(ctx)
-		if err != nil {
-			return knative.ServiceStatus{}, err
-		}
-		s, err := named(all, name)
+		s, err := serviceStatus(ctx, client, name)
 		if err != nil {
 			return s, err
 		}

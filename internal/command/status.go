@@ -22,7 +22,7 @@ the mean concurrency and the requests per second over the last second, the reque
 Ready, Idle (scaled to zero, starts on the first request), Starting or Failed.`,
 		Example: `  weir status
   weir status imagenet -o json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := local.Dial(e.state)
 			if err != nil {

@@ -297,14 +297,3 @@ func (r *revision) look() view {
 	defer r.mu.Unlock()
 	return r.view
 }
-
-// stop ends the revision for good and waits for its replicas to be gone.
-func (r *revision) stop(ctx context.Context) error {
-	r.retireBy()
-	select {
-	case <-r.ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("revision %s still drains: %w", r.rev.Name, ctx.Err())
-	}
-}

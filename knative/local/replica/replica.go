@@ -34,8 +34,8 @@ type Spec struct {
 	Command []string
 	// Dir is the working folder; if empty, the engine's.
 	Dir string
-	// Env is the container's environment, KEY=VALUE. It is added to a small inherited set, TF_CPP_MIN_LOG_LEVEL=2, PORT
-	// and K_*, and wins over all of it but PORT and K_*.
+	// Env is the container's environment, KEY=VALUE. It is added to a small inherited set, TF_CPP_MIN_LOG_LEVEL=2,
+	// HOST=127.0.0.1, PORT and K_*, and wins over all of it but PORT and K_*.
 	Env []string
 	// ContainerPort is the port that the manifest gives the container. A probe of it means the replica's own port, as
 	// does a probe of no port or of a named one. If zero, 8080.
