@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -178,7 +179,7 @@ func parseEnvelope(data []byte) (map[string]string, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return attributes, notJSON(dec, "")
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return attributes, fmt.Errorf("more follows the event at byte %d", dec.InputOffset())
 	}
 	return attributes, complete(attributes)

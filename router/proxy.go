@@ -124,7 +124,7 @@ func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange) e
 func (rt *Router) copyAnswer(w http.ResponseWriter, r *http.Request) (aborted bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			aborted = true

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -168,7 +169,7 @@ func TestMistakes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			out, errs, err := w.Run(t.Context(), c.args...)
 			code := 0
-			if e, ok := err.(*exec.ExitError); ok {
+			if e, ok := errors.AsType[*exec.ExitError](err); ok {
 				code = e.ExitCode()
 			}
 			if code != c.code || !strings.Contains(errs, c.says) {
@@ -262,7 +263,7 @@ func TestDrain(t *testing.T) {
 			if err == nil {
 				resp.Body.Close()
 				if resp.StatusCode != http.StatusOK {
-					err = &http.ProtocolError{ErrorString: resp.Status}
+					err = errors.New(resp.Status)
 				}
 			}
 			done <- err

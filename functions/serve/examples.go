@@ -127,7 +127,8 @@ func (r *exampleReader) feature(name string) ([]byte, error) {
 
 // value appends one value to a feature's list. The first one decides the list's kind.
 func (r *exampleReader) value(name string, kind *featureKind, list []byte) ([]byte, error) {
-	got, start := kindNone, r.i
+	var got featureKind
+	start := r.i
 	switch c := r.peek(); {
 	case c == '"':
 		v, err := r.str()

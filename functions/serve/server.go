@@ -52,7 +52,7 @@ var errLoading = errors.New("model is loading")
 // New makes a Server that is not ready until SetModel is called.
 func New(o Options) (*Server, error) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/:") {
-		return nil, errors.New("serve: Options.Name must be a name without / and :")
+		return nil, errors.New("serve: Options.Name must be a name that has neither / nor : in it")
 	}
 	s := &Server{
 		name:     o.Name,

@@ -93,7 +93,7 @@ func Check(uri string) error {
 func parse(uri string) (*url.URL, error) {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" || !strings.Contains(uri, "://") {
-		return &url.URL{Scheme: "file", Path: uri}, nil
+		return &url.URL{Scheme: "file", Path: uri}, nil //nolint:nilerr // what is no URL is a path
 	}
 	switch u.Scheme {
 	case "file":

@@ -23,7 +23,7 @@ func (e *env) logs() *cobra.Command {
 			}
 			err = client.Logs(cmd.Context(), args[0], follow, e.out)
 			if follow && cmd.Context().Err() != nil {
-				return nil
+				return nil //nolint:nilerr // Ctrl-C is how one ends to follow
 			}
 			return err
 		},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -182,7 +181,7 @@ func (e *env) logger(o upOptions) (zerolog.Logger, error) {
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("--log-level %q: it is debug, info, warn or error", o.logLevel)
 	}
-	var w io.Writer = e.err
+	w := e.err
 	if isTerminal(e.err) && !o.logJSON {
 		w = zerolog.ConsoleWriter{Out: e.err, TimeFormat: time.TimeOnly}
 	}

@@ -112,7 +112,7 @@ func (e *Engine) Decisions(revision string) ([]autoscale.Decision, error) {
 	r := e.revisions[revision]
 	e.mu.RUnlock()
 	if r == nil {
-		return nil, &notFound{fmt.Sprintf("there is no revision %q", revision)}
+		return nil, &notFoundError{fmt.Sprintf("there is no revision %q", revision)}
 	}
 	return r.look().decisions, nil
 }
