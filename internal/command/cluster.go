@@ -10,75 +10,94 @@ import (
 	"weir.dev/weir/kind/node"
 )
 
-// clusterOptions are the flags that the subcommands of weir cluster share.
-type clusterOptions struct {
-	on    string
-	state string
-}
-
 func (e *env) cluster() *cobra.Command {
-	var o clusterOptions
+	var state string
 	cmd := &cobra.Command{
 		Use:   "cluster",
-		Short: "Make a Kubernetes cluster that has what weir needs, and remove it",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "Make a Kubernetes cluster with Knative and all that weir needs, and remove it",
+		Example: `  sudo bin/weir cluster up --on node        # this Linux machine, without Docker
+  bin/weir cluster up --on kind
+  bin/weir cluster up --on gke --project my-project --location europe-west1 --dry-run
+  bin/weir cluster up --context my-cluster  # a cluster that is there
+  export KUBECONFIG=$PWD/build/cluster/kubeconfig`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	f := cmd.PersistentFlags()
-	f.StringVar(&o.on, "on", "node", "where the cluster runs: node")
-	f.StringVar(&o.state, "state", "build/cluster", "folder of the cluster's kubeconfig and, on node, of all it keeps")
-	cmd.AddCommand(e.clusterUp(&o), e.clusterDown(&o), e.clusterStatus(&o), e.clusterKeep(&o), e.clusterInit())
+	cmd.PersistentFlags().StringVar(&state, "state", "build/cluster", "folder of the cluster's kubeconfig and, on node, of all it keeps")
+	cmd.AddCommand(e.clusterUp(&state), e.clusterDown(&state), e.clusterStatus(&state), e.clusterKeep(&state), e.clusterInit())
 	return cmd
 }
 
-func (e *env) clusterUp(o *clusterOptions) *cobra.Command {
-	var source, listen string
-	var eventing bool
+func (e *env) clusterUp(state *string) *cobra.Command {
+	o := kind.Options{Say: e.say}
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Start a cluster with Knative, or repair one",
-		Args:  cobra.NoArgs,
+		Short: "Make a cluster with Knative, or repair one",
+		Long: `Make a cluster and install Knative Serving with Kourier and the HPA class, metrics-server and Knative Eventing.
+Running it again repairs what is missing and changes nothing else.
+
+kind and minikube need Docker. gke costs money until weir cluster down. node is a whole Kubernetes on this Linux machine:
+it needs root and a few Debian packages, which it names, and is compiled once (10 to 20 minutes); everything that it runs
+is in namespaces of its own, reaches no other network, and leaves nothing behind.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, err := kind.UpNode(cmd.Context(), node.Options{State: o.state, Source: source, Ingress: listen, Say: e.say}, eventing)
+			o.State = *state
+			if o.Context != "" {
+				if cmd.Flags().Changed("on") {
+					return usagef(cmd, "--context is for a cluster that is there, --on for one to make: give one of them")
+				}
+				o.On = kind.OnContext
+			}
+			if dryRun {
+				return kind.Plan(e.out, o)
+			}
+			info, err := kind.Up(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
-			return printNode(e.out, info)
+			return printCluster(e.out, info)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", "127.0.0.1:80", "on node: address on this machine that leads to the cluster's ingress")
-	f.StringVar(&source, "source", ".", "on node: checkout of weir that its programs are built from")
-	f.BoolVar(&eventing, "eventing", true, "install Knative Eventing, too")
+	f.StringVar(&o.On, "on", kind.OnNode, "where the cluster runs: kind, minikube, gke or node")
+	f.StringVar(&o.Context, "context", "", "install on the cluster of this context of your kubeconfig and make none")
+	f.BoolVar(&o.Eventing, "eventing", true, "install Knative Eventing, too")
+	f.BoolVar(&dryRun, "dry-run", false, "print the commands instead of running them")
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:80", "on node: address on this machine that leads to the cluster's ingress")
+	f.StringVar(&o.Source, "source", ".", "on node: checkout of weir that its programs are built from")
+	f.StringVar(&o.GKE.Project, "project", "", "on gke: the Google Cloud project")
+	f.StringVar(&o.GKE.Location, "location", "", "on gke: the region, or a zone with --standard")
+	f.BoolVar(&o.GKE.Standard, "standard", false, "on gke: a Standard cluster with nodes of its own instead of Autopilot")
 	return cmd
 }
 
-func (e *env) clusterDown(o *clusterOptions) *cobra.Command {
+func (e *env) clusterDown(state *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
 		Short: "Remove the cluster and everything it made",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return node.Down(cmd.Context(), node.Options{State: o.state, Say: e.say})
+			return kind.Down(cmd.Context(), kind.Options{State: *state, Say: e.say})
 		},
 	}
 }
 
-func (e *env) clusterStatus(o *clusterOptions) *cobra.Command {
+func (e *env) clusterStatus(state *string) *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how the cluster is reached and whether it runs",
+		Short: "Show how the cluster is reached and whether it answers",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			info, err := node.Status(node.Options{State: o.state})
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			info, err := kind.Status(cmd.Context(), *state)
 			if err != nil {
 				return err
 			}
 			if out == outputJSON {
 				return printJSON(e.out, info)
 			}
-			return printNode(e.out, info)
+			return printCluster(e.out, info)
 		},
 	}
 	outputFlag(cmd, &out, outputTable, outputJSON)
@@ -86,10 +105,10 @@ func (e *env) clusterStatus(o *clusterOptions) *cobra.Command {
 }
 
 // clusterKeep and clusterInit are processes of the node, not for people.
-func (e *env) clusterKeep(o *clusterOptions) *cobra.Command {
+func (e *env) clusterKeep(state *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "keep", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return node.Keep(cmd.Context(), o.state) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return node.Keep(cmd.Context(), *state) },
 	}
 }
 
@@ -100,14 +119,21 @@ func (e *env) clusterInit() *cobra.Command {
 	}
 }
 
-func printNode(w io.Writer, info node.Info) error {
-	state := "running"
-	if !info.Running {
-		state = "stopped"
+func printCluster(w io.Writer, info kind.Info) error {
+	state := "ready"
+	if !info.Ready {
+		state = "does not answer: weir cluster up --on " + info.On + " starts it again"
 	}
-	_, err := fmt.Fprintf(w, "state       %s\nkubeconfig  %s\nregistry    %s\ningress     http://%s\nlogs        %s\n",
-		state, info.Kubeconfig, info.Registry, info.Ingress, info.Logs)
-	return err
+	rows := [][]string{{"cluster", info.On + ", " + state}}
+	for _, row := range [][]string{
+		{"kubeconfig", info.Kubeconfig}, {"context", info.Context}, {"registry", info.Registry},
+		{"services", "http://NAME.NAMESPACE." + info.Domain + ", at " + info.Ingress},
+	} {
+		if row[1] != "" {
+			rows = append(rows, row)
+		}
+	}
+	return table(w, rows)
 }
 
 // say tells about one step.

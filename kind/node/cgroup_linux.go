@@ -2,17 +2,12 @@ package node
 
 import (
 	"bufio"
-	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // cgroupRoots are the mount points of the cgroup file systems: one with version 2, one for each controller with
@@ -61,30 +56,6 @@ func makeCgroups(name string) error {
 		}
 	}
 	return nil
-}
-
-// tidy removes what outlives the processes of a node: its cgroups. It waits for processes that still end.
-func tidy(ctx context.Context, f folder) error {
-	roots, err := cgroupRoots()
-	if err != nil {
-		return err
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var busy error
-		for _, root := range roots {
-			busy = errors.Join(busy, removeCgroup(filepath.Join(root, f.cgroup())))
-		}
-		if busy == nil || !errors.Is(busy, unix.EBUSY) {
-			return busy
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("processes of the node still run: %w", busy)
-		case <-tick.C:
-		}
-	}
 }
 
 // removeCgroup removes a group and those below it, which only rmdir can.

@@ -77,7 +77,7 @@ func (f folder) runNode(ctx context.Context, r record) error {
 		return err
 	}
 	defer tell.Close()
-	if r.network, err = connect(ctx, r.network, init.Process.Pid); err == nil {
+	if r.network, err = connect(ctx, f, r.network, init.Process.Pid); err == nil {
 		err = f.save(r)
 	}
 	if err == nil {
@@ -150,9 +150,9 @@ func ignoreExit(err error) error {
 }
 
 // connect lays a cable between the host and the namespace of pid. A node that had addresses keeps them.
-func connect(ctx context.Context, n network, pid int) (network, error) {
+func connect(ctx context.Context, owner folder, n network, pid int) (network, error) {
 	if n.Slot >= 0 {
-		return n, n.lay(ctx, pid)
+		return n, n.lay(ctx, owner, pid)
 	}
 	for n.Slot = 0; n.Slot < slots; n.Slot++ {
 		taken, err := n.taken()
@@ -163,7 +163,7 @@ func connect(ctx context.Context, n network, pid int) (network, error) {
 			continue
 		}
 		// Another node may have taken the slot just now.
-		if err := n.lay(ctx, pid); !errors.Is(err, unix.EEXIST) {
+		if err := n.lay(ctx, owner, pid); !errors.Is(err, unix.EEXIST) {
 			return n, err
 		}
 	}
@@ -195,8 +195,8 @@ func (n network) taken() (bool, error) {
 	return false, nil
 }
 
-// lay makes the pair of interfaces and the host's routes. It goes away with the namespace.
-func (n network) lay(ctx context.Context, pid int) error {
+// lay makes the pair of interfaces, marked with the folder it belongs to, and the host's routes.
+func (n network) lay(ctx context.Context, owner folder, pid int) error {
 	cable := &netlink.Veth{
 		LinkAttrs:     netlink.LinkAttrs{Name: n.device()},
 		PeerName:      insideDevice,
@@ -209,10 +209,11 @@ func (n network) lay(ctx context.Context, pid int) error {
 	if err != nil {
 		return err
 	}
-	if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(n.host())}); err != nil {
-		return err
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
+	if err := errors.Join(
+		netlink.LinkSetAlias(link, string(owner)),
+		netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(n.host())}),
+		netlink.LinkSetUp(link),
+	); err != nil {
 		return err
 	}
 	for _, dst := range n.routes() {

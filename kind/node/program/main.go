@@ -24,13 +24,15 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+
+	"weir.dev/weir/kind/node/program/store"
 )
 
 // programs are the names and what each runs; a program returns its exit code or exits by itself.
 var programs = map[string]func() int{
 	"coredns":                 func() int { coremain.Run(); return 0 },
 	"etcd":                    func() int { etcdmain.Main(os.Args); return 0 },
-	"images":                  func() int { return code(images(os.Args[1:])) },
+	"images":                  func() int { return code(store.Build(os.Args[1:])) },
 	"kube-apiserver":          func() int { return cli.Run(apiserver.NewAPIServerCommand()) },
 	"kube-controller-manager": func() int { return cli.Run(controllers.NewControllerManagerCommand()) },
 	"kube-proxy":              func() int { return cli.Run(proxy.NewProxyCommand()) },
@@ -38,7 +40,7 @@ var programs = map[string]func() int{
 	"kubeadm":                 func() int { return code(kubeadm.Run()) },
 	"kubectl":                 func() int { return code(cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand())) },
 	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
-	"registry":                func() int { return code(serveRegistry(os.Args[1:])) },
+	"registry":                func() int { return code(store.Serve(os.Args[1:])) },
 }
 
 func main() {

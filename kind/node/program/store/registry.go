@@ -1,4 +1,5 @@
-package main
+// Package store is the node's registry: images in a folder, served and built.
+package store
 
 import (
 	"bytes"
@@ -21,9 +22,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// serveRegistry is a registry whose images outlive it. With -base it also has the images of that folder, which it
+// Serve is a registry whose images outlive it. With -base it also has the images of that folder, which it
 // does not change.
-func serveRegistry(args []string) error {
+func Serve(args []string) error {
 	flags := flag.NewFlagSet("registry", flag.ContinueOnError)
 	listen := flags.String("listen", "", "address to serve on")
 	dir := flags.String("dir", "", "folder of what is pushed")

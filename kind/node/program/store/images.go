@@ -1,4 +1,4 @@
-package main
+package store
 
 import (
 	"archive/tar"
@@ -33,9 +33,9 @@ type image struct {
 	Files      map[string]string `json:"files"` // path in the image: file on this machine
 }
 
-// images builds the images of the JSON list on standard input into a folder that the registry serves, and prints
+// Build builds the images of the JSON list on standard input into a folder that the registry serves, and prints
 // their digests by name. The same files give the same digests.
-func images(args []string) error {
+func Build(args []string) error {
 	flags := flag.NewFlagSet("images", flag.ContinueOnError)
 	dir := flags.String("dir", "", "folder for the images")
 	if err := flags.Parse(args); err != nil {
