@@ -53,7 +53,11 @@ func TestVersionFolders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if meta := m.Metadata(); meta.Version != 2 || meta.Name != "imagenet" {
 		t.Errorf("got %s version %d, want imagenet version 2, the highest", meta.Name, meta.Version)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -195,6 +197,21 @@ func TestDeleteIsNobodyElsesWait(t *testing.T) {
 		t.Error(err)
 	}
 	w.apply(helperService("a", "serve"))
+}
+
+// TestNotSaved: a service whose state cannot be written is told so.
+func TestNotSaved(t *testing.T) {
+	t.Parallel()
+	e := idle(t)
+	if err := os.RemoveAll(filepath.Join(e.store.dir, "services")); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(t.Context(), helperService("a", "serve")); err == nil || !strings.Contains(err.Error(), "was not saved") {
+		t.Errorf("got %v", err)
+	}
+	if err := e.Delete(t.Context(), "a"); err != nil {
+		t.Errorf("what was not saved cannot be deleted: %v", err)
+	}
 }
 
 // TestDeleteStarting: requests that wait for a replica that will not come any more fail at once.

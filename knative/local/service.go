@@ -110,7 +110,10 @@ func (e *Engine) Apply(ctx context.Context, svc *servingv1.Service) error {
 		e.start(created)
 	}
 	e.collect(s)
-	return e.store.save(s)
+	if err := e.store.save(s); err != nil {
+		return fmt.Errorf("service %s is in force but was not saved, and would not be as it is now after a restart: apply it again: %w", svc.Name, err)
+	}
+	return nil
 }
 
 // nextRevision makes the revision of the Service's template, or returns nil if there is one. s has the new Service and
