@@ -42,7 +42,7 @@ func fromEnvironment(o Options) settings {
 
 // flags lets the command line change the settings.
 func (s *settings) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.model, "model", s.model, "the SavedModel: a folder, of version folders too, file:// or the https:// address of an archive ($MODEL_DIR)")
+	f.StringVar(&s.model, "model", s.model, "the SavedModel: a folder, of version folders too, or an archive's address: https://, s3://, gs://, azblob:// ($MODEL_DIR)")
 	f.StringVar(&s.name, "name", s.name, "the model's name in paths ($MODEL_NAME, $K_SERVICE)")
 	f.StringVar(&s.host, "host", s.host, "address to listen on ($HOST; default: every one)")
 	f.StringVar(&s.port, "port", s.port, "port to listen on ($PORT)")

@@ -31,7 +31,8 @@ const EnvModelVersion = "WEIR_MODEL_VERSION"
 type DeployOptions struct {
 	// Name is the model's and the Service's name.
 	Name string
-	// Model is the SavedModel: an absolute folder, or a file:// or https:// URL. It may be empty for an existing Service.
+	// Model is the SavedModel: an absolute folder, or an address that functions/source knows. It may be empty for an
+	// existing Service.
 	Model string
 	// Function is the absolute path of the function program that serves any SavedModel. An existing Service whose local
 	// command has a --model keeps its own program and gets the new model.
@@ -111,7 +112,7 @@ func (o DeployOptions) validate(existing *servingv1.Service) error {
 	switch {
 	case o.Model == "":
 		if existing == nil && o.Command == "" {
-			add("--model is required for a new model: a folder, file:// or https:// URL of a SavedModel")
+			add("--model is required for a new model: the folder of a SavedModel, or the address of its archive: https://, s3://, gs:// or azblob://")
 		}
 	case !strings.Contains(o.Model, "://") && !filepath.IsAbs(o.Model):
 		add("--model %q: a folder's path must be absolute", o.Model)
@@ -171,6 +172,12 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 	t.Name = name
 	if t.Annotations == nil {
 		t.Annotations = make(map[string]string)
+	}
+	if o.Model != "" {
+		delete(t.Labels, LabelFetch)
+		if scheme, _, ok := strings.Cut(o.Model, "://"); ok && scheme != "file" {
+			t.Labels[LabelFetch] = "true"
+		}
 	}
 	command := o.command(t.Annotations[AnnotationLocalCommand])
 	version, err := strconv.ParseInt(t.Annotations[AnnotationVersion], 10, 64)

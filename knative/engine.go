@@ -12,6 +12,9 @@ import (
 const (
 	// LabelModel marks a Knative Service as a model; its value is the model's name.
 	LabelModel = "weir.dev/model"
+	// LabelFetch on a template says that its model is fetched by address: on a cluster, network policies let its pods out
+	// for that.
+	LabelFetch = "weir.dev/fetch"
 	// AnnotationVersion is the number of the model version that the revision serves.
 	AnnotationVersion = "weir.dev/model-version"
 	// AnnotationEventTypes lists CloudEvents types, comma-separated, that the router sends to this model.

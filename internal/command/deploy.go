@@ -29,17 +29,18 @@ type deployOptions struct {
 func (e *env) deploy() *cobra.Command {
 	var o deployOptions
 	cmd := &cobra.Command{
-		Use:   "deploy NAME --model DIR|file://…|https://…",
+		Use:   "deploy NAME --model DIR|https://…|s3://…|gs://…|azblob://…",
 		Short: "Serve a SavedModel: create a service, or give it its next revision",
 		Long: `Serve a TensorFlow SavedModel. The first deploy of NAME creates the service; each later one makes its next revision,
 which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.`,
 		Example: `  weir deploy half --model ./models/half_plus_two
   weir deploy half --model ./models/half_plus_two/2 --tag next --traffic 10
-  weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8`,
+  weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8
+  weir deploy half --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…'`,
 		Args: exactly("NAME"),
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), file:// or the https:// address of an archive")
+	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), or an archive's address: https://, s3://, gs://, azblob://")
 	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it as TAG-NAME.default.localhost or by X-Weir-Tag")
 	f.IntVar(&o.traffic, "traffic", 100, "percent of the untagged requests that the new revision takes")
 	f.IntVar(&o.MinScale, "min-scale", 0, "replicas to keep")
@@ -54,7 +55,7 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 	outputFlag(cmd, &o.output, outputTable, outputJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.Model == "" {
-			return usagef(cmd, "--model is missing: the folder of a SavedModel, file://… or https://…")
+			return usagef(cmd, "--model is missing: the folder of a SavedModel, or the address of its archive")
 		}
 		o.Given = cmd.Flags().Changed
 		if cmd.Flags().Changed("traffic") {
@@ -150,7 +151,7 @@ func modelAddress(model string) (string, error) {
 		return "", err
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("model %s is no folder: expected a SavedModel's folder, file://… or https://…", dir)
+		return "", fmt.Errorf("model %s is no folder: expected a SavedModel's folder, or the address of its archive: https://…, s3://…, gs://…, azblob://…", dir)
 	}
 	return dir, nil
 }
