@@ -40,6 +40,17 @@ $(VENV)/.ready: functions/export/requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# The clients of other projects that weir is tested with, in an environment of their own.
+CLIENTS := build/clients
+.PHONY: clients
+clients: $(CLIENTS)/.ready
+$(CLIENTS)/.ready: test/clients/requirements.txt
+	@$(SAY) "Python packages: the clients to test with"
+	@rm -rf $(CLIENTS) && mkdir -p build
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
 models: $(VENV)/.ready
 	@$(PY) functions/export/build.py --out build
 
@@ -54,7 +65,7 @@ functions:
 	@mkdir -p bin/functions
 	@go build -o bin/functions/ $(FUNCTIONS:%=./functions/%)
 
-test: build chromium test-python test-go ## Set everything up and pass all tests
+test: build chromium clients test-python test-go ## Set everything up and pass all tests
 
 test-python:
 	@$(SAY) "Python tests"

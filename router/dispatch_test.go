@@ -129,8 +129,8 @@ func TestOwnAnswers(t *testing.T) {
 	}{
 		{"/v1/models", list},
 		{"/v1/models/", list},
-		{"/v2", `{"extensions":["binary_tensor_data"],"name":"weir","version":"1.2"}` + "\n"},
-		{"/v2/", `{"extensions":["binary_tensor_data"],"name":"weir","version":"1.2"}` + "\n"},
+		{"/v2", `{"extensions":["binary_tensor_data","model_configuration","model_repository","statistics"],"name":"weir","version":"1.2"}` + "\n"},
+		{"/v2/", `{"extensions":["binary_tensor_data","model_configuration","model_repository","statistics"],"name":"weir","version":"1.2"}` + "\n"},
 		{"/v2/models", `{"models":["digits","imagenet"]}` + "\n"},
 		{"/v2/health/live", `{"live":true}` + "\n"},
 		{"/v2/health/ready", `{"ready":true}` + "\n"},

@@ -13,15 +13,20 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 )
 
 // eventSource is the source of the router's own events.
 const eventSource = "/weir/router"
 
-// writeError answers an error as JSON, or as an event to an event; the HTTP status is the same.
+// writeError answers an error as JSON, as an event to an event, with the same HTTP status, or as a gRPC status to a call.
 func (rt *Router) writeError(w http.ResponseWriter, r *http.Request, e *server.Error) {
 	x := exchangeOf(r.Context())
+	if x.call {
+		rpc.WriteError(w, r, e)
+		return
+	}
 	if x.event == nil {
 		server.WriteError(w, e)
 		return

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 )
 
@@ -38,6 +39,10 @@ type Server struct {
 	metrics  *metrics
 	state    atomic.Pointer[state]
 	handlers map[api]http.Handler
+	// calls are the handlers of gRPC methods, by their paths.
+	calls      map[string]http.Handler
+	reflection *rpc.Reflection
+	statistics statistics
 }
 
 // state is what the server serves: a model, or why there is none. It is replaced as a whole.
@@ -67,6 +72,12 @@ func New(o Options) (*Server, error) {
 	for a, r := range s.routes() {
 		s.handlers[a] = s.adapt(a, r)
 	}
+	s.calls = make(map[string]http.Handler)
+	for path, m := range rpcRoutes() {
+		s.calls[path] = s.adaptCall(m.api, m.route)
+	}
+	s.calls[""] = s.adaptCall(apiRPCOther, route{early: true, serve: serveOtherRPC})
+	s.reflection = rpc.NewReflection(rpcServices...)
 	return s, nil
 }
 
@@ -74,7 +85,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) SetModel(m model.Model) {
 	meta := m.Metadata()
 	meta.Name = s.name
-	s.state.Store(&state{model: m, meta: meta})
+	s.state.Store(&state{model: counted{m, &s.statistics}, meta: meta})
 }
 
 // SetFailed says that the model cannot be loaded: the server is neither ready nor healthy from now on.
@@ -88,6 +99,15 @@ var errFailed = errors.New("model failed to load")
 // Handler returns the handler of every path.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rpc.IsCall(r) {
+			call, ok := s.calls[r.URL.Path]
+			if !ok {
+				call = s.calls[""]
+			}
+			ctx := context.WithValue(r.Context(), exchangeKey{}, &exchange{tag: r.Header.Get(HeaderTag)})
+			call.ServeHTTP(w, r.WithContext(ctx))
+			return
+		}
 		t := parsePath(r.URL.Path)
 		if t.api == apiV1Predict && isImage(r.Header.Get("Content-Type")) {
 			t.api = apiImage
@@ -101,9 +121,22 @@ func (s *Server) Handler() http.Handler {
 type exchange struct {
 	target target
 	event  eventState
+	// tag is the one that the router took, if it says so.
+	tag string
 }
 
 type exchangeKey struct{}
+
+// HeaderTag names the tag by which the router chose this revision.
+const HeaderTag = "X-Weir-Tag"
+
+func tagOf(ctx context.Context) string {
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return ""
+	}
+	return x.tag
+}
 
 func exchangeOf(r *http.Request) *exchange {
 	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
@@ -122,16 +155,29 @@ type route struct {
 	serve func(s *Server, st *state, w http.ResponseWriter, r *http.Request) error
 }
 
+// adapt serves an API over HTTP.
 func (s *Server) adapt(a api, rt route) http.Handler {
+	var writeError func(http.ResponseWriter, *http.Request, *server.Error)
+	if a == apiEvents {
+		writeError = s.writeErrorEvent
+	}
+	return s.adaptWith(a, rt, writeError)
+}
+
+// adaptCall serves an API over gRPC.
+func (s *Server) adaptCall(a api, rt route) http.Handler { return s.adaptWith(a, rt, rpc.WriteError) }
+
+func (s *Server) adaptWith(a api, rt route, writeError func(http.ResponseWriter, *http.Request, *server.Error)) http.Handler {
 	o := server.Options{
-		Log:       &s.log,
-		Translate: translate,
+		Log:        &s.log,
+		Translate:  translate,
+		WriteError: writeError,
 		Observe: func(_ *http.Request, status int, took time.Duration) {
 			s.metrics.observe(a, status, took)
+			if a.predicts() {
+				s.statistics.observe(status, took)
+			}
 		},
-	}
-	if a == apiEvents {
-		o.WriteError = s.writeErrorEvent
 	}
 	return server.Adapt(func(w http.ResponseWriter, r *http.Request) error {
 		if r.ContentLength != 0 {
@@ -155,6 +201,9 @@ func (s *Server) adapt(a api, rt route) http.Handler {
 			return err
 		}
 		defer cancel()
+		if err := ctx.Err(); err != nil {
+			return err // it is late already
+		}
 		return rt.serve(s, st, w, r.WithContext(ctx))
 	}, o)
 }
