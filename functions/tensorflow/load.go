@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
 	pb "github.com/galeone/tensorflow/tensorflow/go/core/protobuf/for_core_protos_go_proto"
@@ -39,11 +40,25 @@ type Options struct {
 	Image Image
 	// MaxPixels bounds an encoded image's width x height. If zero, 50 million.
 	MaxPixels int
+	// Observe is told what the phases of the start took. If nil, nobody is.
+	Observe func(phase Phase, took time.Duration)
 	// SkipWarm leaves the first, slow predictions to the first callers.
 	SkipWarm bool
 }
 
+// Phase is a part of Load.
+type Phase string
+
+// The phases of Load.
+const (
+	PhaseLoad Phase = "load"
+	PhaseWarm Phase = "warm"
+)
+
 func (o Options) withDefaults() Options {
+	if o.Observe == nil {
+		o.Observe = func(Phase, time.Duration) {}
+	}
 	if o.IntraOpThreads == 0 {
 		o.IntraOpThreads = 1
 	}
@@ -74,6 +89,7 @@ type endpoint struct{ inputs, outputs map[string]tf.Output }
 // signature that can be called without knowing the model has been called once.
 func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 	o = o.withDefaults()
+	start := time.Now()
 	dir, version, err := versionFolder(dir)
 	if err != nil {
 		return nil, err
@@ -106,10 +122,13 @@ func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 	if err := m.addImages(config); err != nil {
 		return nil, fmt.Errorf("load %s: image input: %w", dir, err)
 	}
+	loaded := time.Now()
+	o.Observe(PhaseLoad, loaded.Sub(start))
 	if !o.SkipWarm {
 		if err := m.warm(ctx); err != nil {
 			return nil, fmt.Errorf("warm up %s: %w", dir, err)
 		}
+		o.Observe(PhaseWarm, time.Since(loaded))
 	}
 	return m, nil
 }
