@@ -3,6 +3,8 @@ package functions
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -117,10 +119,10 @@ func (f *function) observe(phase tensorflow.Phase, took time.Duration) {
 
 // measure decides which signatures are batched. Requests are answered meanwhile: it would lengthen a cold start.
 func (f *function) measure(ctx context.Context) {
-	if f.batch == nil {
-		return
+	decisions := f.notBatched()
+	if f.batch != nil {
+		decisions = f.batch.Measure(ctx, tensorflow.SampleRow)
 	}
-	decisions := f.batch.Measure(ctx, tensorflow.SampleRow)
 	for _, d := range decisions {
 		f.log.Info().Str("signature", d.Signature).Bool("on", d.On).Int("size", d.Size).Dur("alone", seconds(d.Alone)).
 			Dur("together", seconds(d.Together)).Str("why", d.Reason).Msg("batching")
@@ -128,6 +130,15 @@ func (f *function) measure(ctx context.Context) {
 	f.mu.Lock()
 	f.said.Batching = decisions
 	f.mu.Unlock()
+}
+
+// notBatched are the decisions of who set --batch off.
+func (f *function) notBatched() []report.Batching {
+	var all []report.Batching
+	for _, name := range slices.Sorted(maps.Keys(f.model.Metadata().Signatures)) {
+		all = append(all, report.Batching{Signature: name, Reason: "as set"})
+	}
+	return all
 }
 
 // report is what the replica says of itself.

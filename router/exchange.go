@@ -18,6 +18,7 @@ import (
 type exchange struct {
 	target route.Target // zero if it went to no model
 	cold   bool
+	phases string // of a cold start, as Server-Timing has them
 	// forward is the path for the function; empty means the request's own.
 	forward string
 	// event is nil unless the request is an event.

@@ -60,6 +60,9 @@ func (rt *Router) rewrite(p *httputil.ProxyRequest) {
 func answered(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.cold = res.Header.Get(knative.HeaderColdStart) == "true"
+	if x.cold {
+		x.phases = res.Header.Get("Server-Timing")
+	}
 	// The router has set its own, which are the same ones.
 	res.Header.Del(knative.HeaderRevision)
 	res.Header.Del(server.HeaderRequestID)
