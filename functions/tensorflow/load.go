@@ -6,11 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
+	node "github.com/galeone/tensorflow/tensorflow/go/core/framework/node_def_go_proto"
 	pb "github.com/galeone/tensorflow/tensorflow/go/core/protobuf/for_core_protos_go_proto"
 	tg "github.com/galeone/tfgo"
 	"google.golang.org/protobuf/proto"
@@ -105,6 +108,8 @@ func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 		return nil, err
 	}
 	config, err := proto.Marshal(&pb.ConfigProto{
+		// What was optimised when it was exported (functions/export/frozen.py) is only slower to load if it is again.
+		GraphOptions:              &pb.GraphOptions{RewriteOptions: &pb.RewriterConfig{DisableMetaOptimizer: isOptimised(graph)}},
 		IntraOpParallelismThreads: int32(o.IntraOpThreads),
 		InterOpParallelismThreads: int32(o.InterOpThreads),
 	})
@@ -187,6 +192,11 @@ func readMetaGraph(dir string) (*pb.MetaGraphDef, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s has no graph with the tag %q: export it for serving", dir, tagServe)
+}
+
+// isOptimised says whether a graph has been through TensorFlow's optimisers: only they make fused operations.
+func isOptimised(graph *pb.MetaGraphDef) bool {
+	return slices.ContainsFunc(graph.GetGraphDef().GetNode(), func(n *node.NodeDef) bool { return strings.HasPrefix(n.GetOp(), "_Fused") })
 }
 
 // Metadata says what the model is.
