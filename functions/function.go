@@ -87,9 +87,10 @@ func (f *function) load(ctx context.Context) error {
 		return err
 	}
 	if size, off, _ := f.s.batchSize(); !off {
-		f.batch = batch.New(m, batch.Options{Size: size, Always: size > 0, Observe: func(signature string, rows int) {
-			f.rows.WithLabelValues(signature).Observe(float64(rows))
-		}})
+		f.batch = batch.New(m, batch.Options{
+			Size: size, Always: size > 0, Parallel: f.s.tensorflow.InterOpThreads,
+			Observe: func(signature string, rows int) { f.rows.WithLabelValues(signature).Observe(float64(rows)) },
+		})
 		m = f.batch
 	}
 	for _, h := range f.o.Hooks {
