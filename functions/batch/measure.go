@@ -22,7 +22,7 @@ const (
 	worthwhile = 1.3
 	// tries at one size, of which the fastest counts, as long as they take less than patience together.
 	tries    = 5
-	patience = 10 * time.Millisecond
+	patience = 30 * time.Millisecond
 	// slow is a run after which few rows are tried: many would take as long as many requests.
 	slow    = 2 * time.Millisecond
 	fewRows = 4
@@ -63,25 +63,32 @@ func (b *Batcher) decide(d Decision) {
 
 func (b *Batcher) measure(ctx context.Context, sig model.Signature, makeRow func(model.Signature, int) (map[string]model.Tensor, bool)) Decision {
 	d := Decision{Signature: sig.Name}
-	calls := make([]*call, b.o.Size)
-	for i := range calls {
-		inputs, ok := makeRow(sig, i)
+	row := func(n int) *call {
+		inputs, ok := makeRow(sig, n)
 		if !ok {
-			d.Reason = "no input could be made up to measure it"
-			return d
+			return nil
 		}
-		calls[i] = &call{req: model.Request{Signature: sig.Name, Inputs: inputs}, rows: 1}
+		return &call{req: model.Request{Signature: sig.Name, Inputs: inputs}, rows: 1}
+	}
+	calls := []*call{row(0)}
+	if calls[0] == nil {
+		d.Reason = "no input could be made up to measure it"
+		return d
 	}
 	took, _, err := b.fastest(ctx, calls[0].req)
 	if err != nil {
 		return failed(d, err)
 	}
+	many := b.o.Size
 	if took > slow {
-		calls = calls[:min(fewRows, len(calls))]
+		many = min(many, fewRows)
 	}
-	if len(calls) < 2 {
+	if many < 2 {
 		d.Reason = "its size is 1"
 		return d
+	}
+	for n := 1; n < many; n++ {
+		calls = append(calls, row(n))
 	}
 	all, together, err := b.fastest(ctx, join(calls, len(calls)))
 	if err != nil {
