@@ -89,7 +89,7 @@ lint: ## Run golangci-lint with the project's configuration
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
 
 bench: build ## Measure; the figures go to loadtest/RESULTS.md
-	@go test -run '^$$' -bench . -benchtime 3s -timeout 30m ./loadtest/...
+	@go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./loadtest/... ./functions/...
 
 clean: ## Remove what was built
 	@rm -rf bin build

@@ -61,6 +61,8 @@ type DeployOptions struct {
 	Command string
 	// Env is set in the container, KEY=VALUE, on top of the existing template's.
 	Env []string
+	// Batch is AnnotationBatch: BatchAuto, BatchOff or a number of rows. If empty, as the existing template has it.
+	Batch string
 	// Images says that the model takes raw image bodies.
 	Images bool
 	// Revisions are the names of the revisions there are, besides those that the Service itself names: a new one must
@@ -186,6 +188,9 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 	}
 	t.Annotations[AnnotationVersion] = strconv.FormatInt(version, 10)
 	t.Annotations[AnnotationLocalCommand] = command
+	if o.Batch != "" {
+		t.Annotations[AnnotationBatch] = o.Batch
+	}
 	if o.Images {
 		t.Annotations[AnnotationImages] = "true"
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/internal/report"
 )
 
 // Labels and annotations of weir. The first two stand on a revision template, the model label on the Service as well.
@@ -75,6 +77,8 @@ type RevisionStatus struct {
 	Concurrency float64 `json:"concurrency"`
 	Queue       int     `json:"queue"`
 	RPS         float64 `json:"rps"`
+	// Batching says, by signature, whether requests run together. Empty until a replica has told.
+	Batching []report.Batching `json:"batching,omitempty"`
 	// Panic says that the autoscaler is in panic mode.
 	Panic   bool      `json:"panic,omitempty"`
 	Created time.Time `json:"created"`

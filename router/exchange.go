@@ -19,6 +19,7 @@ import (
 type exchange struct {
 	target route.Target // zero if it went to no model
 	cold   bool
+	phases string // of a cold start, as Server-Timing has them
 	// forward is the path for the function; empty means the request's own.
 	forward string
 	// call says that the request is a gRPC call; answer is the model's answer to it, whose trailer says how it ended.

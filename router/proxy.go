@@ -64,6 +64,9 @@ func answered(res *http.Response) error {
 	if x.call {
 		x.answer = res
 	}
+	if x.cold {
+		x.phases = res.Header.Get("Server-Timing")
+	}
 	// The router has set its own, which are the same ones.
 	res.Header.Del(knative.HeaderRevision)
 	res.Header.Del(server.HeaderRequestID)

@@ -150,7 +150,7 @@ func TestMistakes(t *testing.T) {
 		{"an argument where none is", []string{"down", "digits"}, 2, `"digits" is one argument too many`},
 		{"tag and version", []string{"predict", "digits", "--tag", "a", "--version", "1", "--json", "-"}, 2, "either --tag or --version"},
 		{"unknown flag", []string{"status", "--colour"}, 2, "unknown flag: --colour"},
-		{"unknown output", []string{"status", "-o", "xml"}, 2, `output "xml" is unknown: it is one of table, json`},
+		{"unknown output", []string{"status", "-o", "xml"}, 2, `output "xml" is unknown: it is one of table, wide, json`},
 		{"no name", []string{"predict", "--json", "-"}, 2, "NAME is missing"},
 		{"nothing to send", []string{"predict", "imagenet"}, 2, "give either --image or --json"},
 		{"unknown service", []string{"status", "nobody"}, 1, `no service "nobody": there is digits, embed, imagenet, router`},
@@ -163,6 +163,7 @@ func TestMistakes(t *testing.T) {
 		{"no such folder", []string{"deploy", "x", "--model", "/nowhere"}, 1, "is no folder"},
 		{"no such folder as a URL", []string{"deploy", "x", "--model", "file:///nowhere"}, 1, "is no folder"},
 		{"a bad name", []string{"deploy", "Not_A_Name", "--model", empty}, 1, "Not_A_Name"},
+		{"a batch that is never full", []string{"deploy", "x", "--model", empty, "--batch", "16", "--concurrency", "4"}, 1, "a replica gets at most 4 requests at once"},
 		{"delete nothing", []string{"delete", "nobody"}, 1, "nobody"},
 		{"logs of nothing", []string{"logs", "nobody"}, 1, "nobody"},
 	} {

@@ -9,9 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/report"
 	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 )
@@ -27,6 +29,10 @@ type Options struct {
 	Source string
 	// Revision is named in answered events. If empty, the environment's K_REVISION.
 	Revision string
+	// Metrics are served besides the server's own.
+	Metrics []prometheus.Collector
+	// Report is what /readyz says as JSON once there is a model. If nil, only that it is ready.
+	Report func() report.Replica
 }
 
 // Server answers the requests of one model. It is safe for concurrent use.
@@ -37,6 +43,7 @@ type Server struct {
 	limits   Limits
 	log      zerolog.Logger
 	metrics  *metrics
+	report   func() report.Replica
 	state    atomic.Pointer[state]
 	handlers map[api]http.Handler
 	// calls are the handlers of gRPC methods, by their paths.
@@ -65,7 +72,8 @@ func New(o Options) (*Server, error) {
 		revision: or(o.Revision, os.Getenv("K_REVISION")),
 		limits:   o.Limits.withDefaults(),
 		log:      o.Log,
-		metrics:  newMetrics(o.Name),
+		metrics:  newMetrics(o.Name, o.Metrics),
+		report:   o.Report,
 	}
 	s.state.Store(&state{err: errLoading})
 	s.handlers = make(map[api]http.Handler)

@@ -24,6 +24,11 @@ func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Resp
 		}
 		req.Inputs = map[string]model.Tensor{name: pictures}
 	}
+	if ctx.Done() == nil {
+		m.runs.Add(1)
+		defer m.runs.Done()
+		return m.run(sig, req)
+	}
 	type result struct {
 		resp model.Response
 		err  error

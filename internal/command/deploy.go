@@ -49,6 +49,7 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 	f.IntVar(&o.Target, "target", 0, "requests at once for each replica that the autoscaler aims at; 0 is Knative's default")
 	f.DurationVar(&o.Window, "window", 0, "time over which the autoscaler averages; 0 is Knative's default")
 	f.Int64Var(&o.Version, "version", 0, "the model's version (default: the number of the model's folder)")
+	f.StringVar(&o.Batch, "batch", "", "requests that run together at most: a number, off, or auto: where a measurement finds a gain (default auto)")
 	f.StringArrayVar(&o.Env, "env", nil, "KEY=VALUE for the function; may be given again")
 	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")

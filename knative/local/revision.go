@@ -11,6 +11,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"knative.dev/serving/pkg/autoscaler/metrics"
 
+	"weir.dev/weir/internal/report"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/local/autoscale"
 	"weir.dev/weir/knative/local/replica"
@@ -60,6 +61,7 @@ type view struct {
 	everReady               bool // it has reached its initial scale once
 	concurrency, rps        float64
 	queued                  int
+	batching                []report.Batching
 	decisions               []autoscale.Decision
 	failure                 error
 }

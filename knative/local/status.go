@@ -85,6 +85,7 @@ func (r *revision) status() knative.RevisionStatus {
 		Concurrency: v.concurrency,
 		Queue:       v.queued,
 		RPS:         v.rps,
+		Batching:    v.batching,
 	}
 	// Prepare has seen that it is a number.
 	s.Version, _ = strconv.ParseInt(r.rev.Annotations[knative.AnnotationVersion], 10, 64)

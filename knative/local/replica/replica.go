@@ -76,6 +76,7 @@ type Replica struct {
 	spec    Spec
 	addr    string
 	started time.Time
+	forked  time.Duration // how long it took to start the process
 	cmd     *exec.Cmd
 	usage   *process.Process
 	output  *lines
@@ -155,7 +156,7 @@ func (r *Replica) exec(program string, env []string) error {
 		_ = read.Close()
 		return err
 	}
-	r.cmd = cmd
+	r.cmd, r.forked = cmd, time.Since(r.started)
 	r.output.follow(read)
 	if p, err := process.NewProcess(int32(cmd.Process.Pid)); err == nil {
 		r.usage = p
@@ -168,6 +169,12 @@ func (r *Replica) Name() string { return r.spec.Name }
 
 // Addr returns the replica's address, 127.0.0.1:port.
 func (r *Replica) Addr() string { return r.addr }
+
+// Started returns when the start of the replica began.
+func (r *Replica) Started() time.Time { return r.started }
+
+// Forked returns how long it took until the replica's program was a process.
+func (r *Replica) Forked() time.Duration { return r.forked }
 
 // PID returns the process id of the program, which is its process group's too.
 func (r *Replica) PID() int { return r.cmd.Process.Pid }

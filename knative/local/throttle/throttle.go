@@ -104,7 +104,11 @@ func New(o Options) *Throttle {
 
 // Add makes a ready replica take requests. addr is host:port. It clears what Fail has set: a replica did get ready.
 // A replica of the same name is forgotten first.
-func (t *Throttle) Add(name, addr string) {
+func (t *Throttle) Add(name, addr string) { t.AddStarted(name, addr, "") }
+
+// AddStarted is Add with what the replica's start took, as values of Server-Timing. Answers to requests that waited for
+// a start carry it.
+func (t *Throttle) AddStarted(name, addr, timing string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -112,6 +116,7 @@ func (t *Throttle) Add(name, addr string) {
 	}
 	t.forget(name)
 	r := newReplica(name, addr, t.o.ContainerConcurrency, t.o.Now())
+	r.timing = timing
 	t.byName[name] = r
 	t.replicas = append(t.replicas, r)
 	t.reported = append(t.reported, r)
