@@ -76,6 +76,20 @@ test-go:
 	@go vet ./...
 	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
+.PHONY: test-cluster cluster-packages
+test-cluster: programs cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
+	@bin/weir cluster build
+	@$(SAY) "Tests on a Kubernetes node"
+	@cd kind/node/program && go test ./store
+	@go test -count 1 -tags cluster -timeout 30m ./test/cluster/...
+
+# Installed where that can be done without asking, else weir cluster says how.
+cluster-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v containerd >/dev/null; then \
+	  $(SAY) "containerd, runc, CNI plugins"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    containerd runc containernetworking-plugins iptables conntrack mount python3-venv >/dev/null; fi
+
 # The browser tests need Chromium: installed where that can be done without asking, else the test says how.
 .PHONY: chromium
 chromium:

@@ -162,6 +162,11 @@ func upNode(ctx context.Context, o Options, info Info) (Info, error) {
 	if err != nil {
 		return info, err
 	}
+	if n.Restarted {
+		if err := forgetPods(ctx, config); err != nil {
+			return info, err
+		}
+	}
 	info.Ready = true
 	return info, install.Run(ctx, install.Options{
 		Config: config,

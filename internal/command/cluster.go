@@ -24,7 +24,7 @@ func (e *env) cluster() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&state, "state", "build/cluster", "folder of the cluster's kubeconfig and, on node, of all it keeps")
-	cmd.AddCommand(e.clusterUp(&state), e.clusterDown(&state), e.clusterStatus(&state), e.clusterKeep(&state), e.clusterInit())
+	cmd.AddCommand(e.clusterUp(&state), e.clusterBuild(), e.clusterDown(&state), e.clusterStatus(&state), e.clusterKeep(&state), e.clusterInit())
 	return cmd
 }
 
@@ -69,6 +69,25 @@ is in namespaces of its own, reaches no other network, and leaves nothing behind
 	f.StringVar(&o.GKE.Project, "project", "", "on gke: the Google Cloud project")
 	f.StringVar(&o.GKE.Location, "location", "", "on gke: the region, or a zone with --standard")
 	f.BoolVar(&o.GKE.Standard, "standard", false, "on gke: a Standard cluster with nodes of its own instead of Autopilot")
+	return cmd
+}
+
+func (e *env) clusterBuild() *cobra.Command {
+	o := node.Options{Say: e.say}
+	cmd := &cobra.Command{
+		Use:   "build",
+		Short: "Build what --on node runs, without starting it",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := node.Build(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(e.out, dir)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&o.Source, "source", ".", "checkout of weir that the programs are built from")
 	return cmd
 }
 

@@ -115,6 +115,10 @@ func (b builder) make(ctx context.Context) error {
 	if err := b.compile(ctx, "the multi-call program", filepath.Join(b.dir, "bin", "weir-node"), "."); err != nil {
 		return err
 	}
+	// For people: the same kubectl that the tests use.
+	if err := os.Symlink("weir-node", filepath.Join(b.dir, "bin", "kubectl")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	var list []imageSpec
 	for _, p := range podPrograms {
 		file := filepath.Join(work, filepath.FromSlash(p))
@@ -178,7 +182,8 @@ func sorted(ldflags string) string {
 func (b builder) goCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = b.source
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOENV=off", "GOFLAGS=", "GOWORK=off")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOENV=") || strings.HasPrefix(v, "GOFLAGS=") })
+	cmd.Env = append(cmd.Env, "CGO_ENABLED=0", "GOWORK=off")
 	return cmd
 }
 

@@ -26,33 +26,31 @@ func (o Options) say(format string, args ...any) {
 
 // Info is how a node is reached.
 type Info struct {
-	Kubeconfig string `json:"kubeconfig"`
-	Registry   string `json:"registry"`  // host:port, the same inside and outside
-	Ingress    string `json:"ingress"`   // host:port on this machine
-	IngressIP  string `json:"ingressIP"` // the cluster IP that the ingress's Service has to take
-	Running    bool   `json:"running"`
-	Node       string `json:"node"` // address of the node
-	Host       string `json:"host"` // address at which pods reach this machine
-	Logs       string `json:"logs"` // folder of the components' logs
-	Programs   string `json:"-"`    // folder of what was built for the node
+	Kubeconfig string
+	Registry   string // host:port, the same inside and outside
+	Ingress    string // host:port on this machine
+	IngressIP  string // the cluster IP that the ingress's Service has to take
+	Host       string // address at which pods reach this machine
+	Programs   string // folder of what was built for the node
+	Restarted  bool   // it was started again with what it had: its pods ended without the API server knowing
 }
 
 // ErrNone says that the state folder holds no node.
 var ErrNone = errors.New("there is no cluster here: weir cluster up --on node starts one")
 
-func (r record) info(f folder, running bool) Info {
+func (r record) info(f folder) Info {
 	return Info{
 		Kubeconfig: f.kubeconfig(),
 		Registry:   r.registry(),
 		Ingress:    r.Ingress,
 		IngressIP:  r.ingress().String(),
-		Running:    running,
-		Node:       r.node().String(),
 		Host:       r.host().Addr().String(),
-		Logs:       f.path("log"),
 		Programs:   r.Programs,
 	}
 }
+
+// Build builds what the node runs if it is missing or of another version, and returns its folder.
+func Build(ctx context.Context, o Options) (string, error) { return build(ctx, o) }
 
 // Up starts the node of the state folder, or continues with the one that runs, and waits until its API server answers.
 // A node that was cut off starts again with what it had.
@@ -60,9 +58,6 @@ func Up(ctx context.Context, o Options) (Info, error) { return up(ctx, o) }
 
 // Down ends the node and removes everything it made.
 func Down(ctx context.Context, o Options) error { return down(ctx, o) }
-
-// Status says how the node is reached and whether it runs.
-func Status(o Options) (Info, error) { return status(o) }
 
 // Keep is the keeper: it runs the node of the state folder until ctx ends or the node dies. Up starts it as the
 // command "cluster keep".

@@ -35,6 +35,8 @@ func up(ctx context.Context, o Options) (Info, error) {
 	if err := os.MkdirAll(f.path("log"), 0o755); err != nil {
 		return Info{}, err
 	}
+	_, err = f.load()
+	fresh := errors.Is(err, fs.ErrNotExist)
 	var keeper <-chan error
 	running, err := f.running()
 	switch {
@@ -51,7 +53,9 @@ func up(ctx context.Context, o Options) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	return r.info(f, true), f.writeKubeconfig(r)
+	info := r.info(f)
+	info.Restarted = !running && !fresh
+	return info, f.writeKubeconfig(r)
 }
 
 // open checks what a node needs of the machine and of its folder.
@@ -208,23 +212,6 @@ func (f folder) stopKeeper(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-func status(o Options) (Info, error) {
-	abs, err := filepath.Abs(o.State)
-	if err != nil {
-		return Info{}, err
-	}
-	f := folder(abs)
-	r, err := f.load()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && r.Slot < 0 {
-		return Info{}, ErrNone
-	}
-	if err != nil {
-		return Info{}, err
-	}
-	running, err := f.running()
-	return r.info(f, running), err
 }
 
 // lock takes the lock that the keeper holds as long as it lives. It returns nil when another process has it.
