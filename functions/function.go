@@ -97,10 +97,18 @@ func (f *function) load(ctx context.Context) error {
 		m = model.WithHook(m, h)
 	}
 	f.model = m
+	folder, err := tensorflow.Folder(dir)
+	if err != nil {
+		return err
+	}
+	warmed, err := serve.WarmUp(ctx, m, folder)
+	if err != nil {
+		return err
+	}
 	f.server.SetModel(m)
 	meta := m.Metadata()
 	f.log.Info().Str("model", meta.Name).Int64("version", meta.Version).Str("from", f.s.model).
-		Dur("ms", time.Since(start)).Dur("load", seconds(f.said.Load)).Dur("warm", seconds(f.said.Warm)).Msg("model is ready")
+		Int("warm_up_requests", warmed).Dur("ms", time.Since(start)).Dur("load", seconds(f.said.Load)).Dur("warm", seconds(f.said.Warm)).Msg("model is ready")
 	return nil
 }
 

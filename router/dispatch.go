@@ -45,8 +45,9 @@ func (rt *Router) ownPaths() map[string]ownPath {
 			}
 			return writeJSON(w, ready)
 		}},
-		"/home/fetch": {writes, rt.fetchImage},
-		"/home/live":  {reads, rt.live.serve},
+		"/openapi.json": {reads, rt.openAPI},
+		"/home/fetch":   {writes, rt.fetchImage},
+		"/home/live":    {reads, rt.live.serve},
 	}
 }
 
@@ -119,20 +120,26 @@ func (rt *Router) predict(w http.ResponseWriter, r *http.Request, x *exchange, h
 	return rt.forward(w, r, x)
 }
 
-// pick chooses x.target.
+// pick chooses x.target and tells the client.
 func (rt *Router) pick(w http.ResponseWriter, r *http.Request, x *exchange, hints route.Hints) error {
-	if err := headerHints(r.Header, &hints); err != nil {
+	if err := rt.choose(r.Header, x, hints); err != nil {
+		return err
+	}
+	w.Header().Set(knative.HeaderRevision, x.target.Revision)
+	return nil
+}
+
+// choose sets x.target.
+func (rt *Router) choose(header http.Header, x *exchange, hints route.Hints) error {
+	if err := headerHints(header, &hints); err != nil {
 		return err
 	}
 	table, err := rt.routes()
 	if err != nil {
 		return err
 	}
-	if x.target, err = table.Pick(hints, rand.Uint64()); err != nil {
-		return err
-	}
-	w.Header().Set(knative.HeaderRevision, x.target.Revision)
-	return nil
+	x.target, err = table.Pick(hints, rand.Uint64())
+	return err
 }
 
 // routes returns the table, or an error before there is one.

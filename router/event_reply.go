@@ -36,13 +36,14 @@ func (rt *Router) writeError(w http.ResponseWriter, r *http.Request, e *server.E
 	}
 }
 
-func writeErrorEvent(w http.ResponseWriter, r *http.Request, x *exchange, e *server.Error) error {
+// newErrorEvent makes the event that answers x's with an error.
+func newErrorEvent(x *exchange, e *server.Error) (*event.Event, error) {
 	data, err := json.Marshal(struct {
 		Error  string `json:"error"`
 		Status int    `json:"status"`
 	}{e.Message, e.Status})
 	if err != nil {
-		return fmt.Errorf("error event: %w", err)
+		return nil, fmt.Errorf("error event: %w", err)
 	}
 	ev := event.New(event.CloudEventsVersionV1)
 	ev.SetID(rand.Text())
@@ -60,7 +61,15 @@ func writeErrorEvent(w http.ResponseWriter, r *http.Request, x *exchange, e *ser
 	ev.SetDataContentType(event.ApplicationJSON)
 	ev.DataEncoded = data
 	if err := ev.Validate(); err != nil {
-		return fmt.Errorf("error event: %w", err)
+		return nil, fmt.Errorf("error event: %w", err)
+	}
+	return &ev, nil
+}
+
+func writeErrorEvent(w http.ResponseWriter, r *http.Request, x *exchange, e *server.Error) error {
+	ev, err := newErrorEvent(x, e)
+	if err != nil {
+		return err
 	}
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
@@ -69,7 +78,7 @@ func writeErrorEvent(w http.ResponseWriter, r *http.Request, x *exchange, e *ser
 	if x.event.structured {
 		ctx = binding.WithForceStructured(ctx)
 	}
-	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(&ev), e.Status, w); err != nil {
+	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(ev), e.Status, w); err != nil {
 		return fmt.Errorf("error event: %w", err)
 	}
 	return nil

@@ -38,14 +38,15 @@ type eventState struct {
 func serveEvent(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
 	x := exchangeOf(r)
 	x.event.meta = st.meta
+	if mediaType(r.Header.Get("Content-Type")) == event.ApplicationCloudEventsBatchJSON {
+		x.event.structured = true
+		return s.serveBatch(st, w, r)
+	}
 	e, err := s.readEvent(w, r, &x.event)
 	if err != nil {
 		return err
 	}
-	if err := checkEvent(st, e); err != nil {
-		return err
-	}
-	answer, err := s.predictEvent(r.Context(), st, e, x.event.structured)
+	answer, err := s.answerData(r.Context(), st, e, x.event.structured)
 	if err != nil {
 		return err
 	}
@@ -60,17 +61,21 @@ func serveEvent(s *Server, st *state, w http.ResponseWriter, r *http.Request) er
 func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventState) (*event.Event, error) {
 	contentType := mediaType(r.Header.Get("Content-Type"))
 	switch {
-	case strings.HasPrefix(contentType, "application/cloudevents-batch"):
-		return nil, statusError(http.StatusUnsupportedMediaType, "batched events are not supported: send one event a request, in binary or structured mode")
 	case contentType == event.ApplicationCloudEventsJSON:
 		state.structured = true
 	case strings.HasPrefix(contentType, "application/cloudevents"):
-		return nil, statusError(http.StatusUnsupportedMediaType, "event format %q is not supported: expected %s", contentType, event.ApplicationCloudEventsJSON)
+		return nil, statusError(http.StatusUnsupportedMediaType, "event format %q is not supported: expected %s or %s",
+			contentType, event.ApplicationCloudEventsJSON, event.ApplicationCloudEventsBatchJSON)
 	}
 	body, err := s.readBody(w, r)
 	if err != nil {
 		return nil, err
 	}
+	return s.parseEvent(r.Context(), r.Header, body, state)
+}
+
+// parseEvent reads an event from a message's header and body.
+func (s *Server) parseEvent(ctx context.Context, header http.Header, body []byte, state *eventState) (*event.Event, error) {
 	if state.structured {
 		// The event is read by a library that is lenient and unbounded in depth; this is neither.
 		spaced, err := checkStructured(s.scanner(body, false))
@@ -81,12 +86,12 @@ func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventS
 			body = compact(body)
 		}
 	}
-	message := cehttp.NewMessage(r.Header, io.NopCloser(bytes.NewReader(body)))
+	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
 	if message.ReadEncoding() == binding.EncodingUnknown {
 		return nil, badRequest("expected a CloudEvent: Ce-Specversion 1.0, Ce-Id, Ce-Source and Ce-Type as headers, or Content-Type %s",
 			event.ApplicationCloudEventsJSON)
 	}
-	e, err := binding.ToEvent(r.Context(), message)
+	e, err := binding.ToEvent(ctx, message)
 	if err != nil {
 		return nil, badRequest("invalid CloudEvent: %v", oneLine(err))
 	}
@@ -216,9 +221,7 @@ func (s *Server) looksV2(e envelope) bool {
 // writeErrorEvent answers an error as an event, with the error's HTTP status.
 func (s *Server) writeErrorEvent(w http.ResponseWriter, r *http.Request, e *server.Error) {
 	x := exchangeOf(r)
-	data := appendString([]byte(`{"error":`), e.Message)
-	data = append(data, `,"status":`+itoa(e.Status)+"}"...)
-	reply, err := s.newEvent(x.event, TypeError, data)
+	reply, err := s.newEvent(x.event, TypeError, errorData(e))
 	if err == nil && e.Status >= 400 {
 		if e.RetryAfter > 0 {
 			w.Header().Set("Retry-After", retryAfter(e.RetryAfter))

@@ -212,6 +212,8 @@ func (s *Server) adaptWith(a api, rt route, writeError func(http.ResponseWriter,
 		if err := ctx.Err(); err != nil {
 			return err // it is late already
 		}
+		w, done := compressed(w, r)
+		defer done()
 		return rt.serve(s, st, w, r.WithContext(ctx))
 	}, o)
 }

@@ -1,6 +1,6 @@
 // Package rpc is gRPC over net/http: what weir's servers need to answer calls themselves, next to REST on the same port
-// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). A call is a POST, its errors go through the server's
-// one translator, and it takes a third of the time that grpc-go's own http.Handler takes.
+// (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). A call is a POST like any other, with the same limits
+// and deadlines, and its errors go through the server's one translator.
 package rpc
 
 import (
