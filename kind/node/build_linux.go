@@ -48,7 +48,7 @@ func build(ctx context.Context, o Options) (string, error) {
 		return b.dir, nil
 	}
 	began := time.Now()
-	b.say("building the node's programs into %s: Kubernetes %s, etcd, Knative, Envoy (10 to 20 minutes the first time, 5 GB of Go's build cache)", b.dir, kubernetesVersion)
+	b.say("building the node's programs into %s: Kubernetes %s, etcd, Knative, Envoy (10 to 20 minutes the first time, 10 GB of Go's caches)", b.dir, kubernetesVersion)
 	if err := b.make(ctx); err != nil {
 		return "", err
 	}
