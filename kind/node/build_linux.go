@@ -275,12 +275,12 @@ func unzip(archive, name, to string) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }()
 	from, err := z.Open(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", archive, err)
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	file, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
 		return err
