@@ -180,7 +180,6 @@ const refName = "org.opencontainers.image.ref.name"
 
 // sweep removes the blobs that no image needs any more, and what is known of them.
 func (s *store) sweep() error {
-	//nolint:staticcheck // It is as stable as the version that go.mod pins.
 	unused, err := s.layout.GarbageCollect()
 	for _, h := range unused {
 		err = errors.Join(err, s.layout.RemoveBlob(h))
