@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,7 @@ import (
 	"weir.dev/weir/loadtest/report"
 	"weir.dev/weir/loadtest/scenario"
 	"weir.dev/weir/loadtest/terminal"
+	"weir.dev/weir/loadtest/ui"
 )
 
 // reportsDir is where reports go, each in a dated folder, unless --out says where.
@@ -69,7 +72,40 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	}
 	view := terminal.New(e.err, isTerminal(e.err))
 	opts.Row = view.Row
-	return e.loadOnce(cmd.Context(), opts, o)
+	if o.ui != "" {
+		return e.loadWatched(cmd.Context(), opts, o)
+	}
+	session, err := loadtest.Start(cmd.Context(), opts)
+	if err != nil {
+		return err
+	}
+	run, err := session.Wait()
+	_, problem := e.finishLoad(run, o.out)
+	return errors.Join(err, problem)
+}
+
+// loadWatched runs the load with its page until Ctrl-C.
+func (e *env) loadWatched(ctx context.Context, opts loadtest.Options, o loadOptions) error {
+	address := o.ui
+	if strings.HasPrefix(address, ":") {
+		address = "127.0.0.1" + address // whoever reaches the page can send load
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--ui: %w", err)
+	}
+	fmt.Fprintf(e.err, "watch it at http://%s/   (Ctrl-C ends it)\n", ln.Addr())
+	runs := 0
+	return ui.New(ui.Options{
+		Start: func(ctx context.Context) (ui.Session, error) { return loadtest.Start(ctx, opts) },
+		Finish: func(run measure.Run) (string, error) {
+			out := o.out
+			if runs++; out != "" && runs > 1 {
+				out = fmt.Sprintf("%s-%d", out, runs)
+			}
+			return e.finishLoad(run, out)
+		},
+	}).Serve(ctx, ln)
 }
 
 // errThresholds says that the run was made and did not do what was expected.
@@ -78,32 +114,24 @@ var errThresholds = errors.New("a threshold does not hold")
 // errTargetDied says that there was nobody to answer.
 var errTargetDied = errors.New("the target died")
 
-func (e *env) loadOnce(ctx context.Context, opts loadtest.Options, o loadOptions) error {
-	session, err := loadtest.Start(ctx, opts)
-	if err != nil {
-		return err
-	}
-	run, err := session.Wait()
-	return errors.Join(err, e.finishLoad(run, o.out))
-}
-
-// finishLoad writes a run's report and says what came of it.
-func (e *env) finishLoad(run measure.Run, out string) error {
+// finishLoad writes a run's report, and says what came of the run and where the report is.
+func (e *env) finishLoad(run measure.Run, out string) (string, error) {
 	if out == "" {
 		out = report.Dir(reportsDir, run.Scenario, run.Started)
 	}
 	if err := report.Write(out, run); err != nil {
-		return err
+		return "", err
 	}
 	terminal.Summary(e.err, run)
-	fmt.Fprintf(e.out, "report: %s\n", filepath.Join(out, report.FileHTML))
+	page := filepath.Join(out, report.FileHTML)
+	fmt.Fprintf(e.out, "report: %s\n", page)
 	switch {
 	case run.Died:
-		return errTargetDied
+		return page, errTargetDied
 	case run.Failed():
-		return errThresholds
+		return page, errThresholds
 	}
-	return nil
+	return page, nil
 }
 
 func (e *env) loadCompare() *cobra.Command {

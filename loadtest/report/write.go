@@ -25,6 +25,26 @@ const (
 	FileDecisions = "decisions.csv"
 )
 
+// writers make the files.
+var writers = map[string]struct {
+	write       func(io.Writer, measure.Run) error
+	contentType string
+}{
+	FileHTML:      {HTML, "text/html; charset=utf-8"},
+	FileJSON:      {encode, "application/json"},
+	FilePNG:       {PNG, "image/png"},
+	FileRows:      {Rows, "text/csv; charset=utf-8"},
+	FileSummaries: {Summaries, "text/csv; charset=utf-8"},
+	FileFailures:  {Failures, "text/csv; charset=utf-8"},
+	FileDecisions: {Decisions, "text/csv; charset=utf-8"},
+}
+
+// Writer returns what writes a file of a report, and the file's type; false if there is no such file.
+func Writer(name string) (write func(io.Writer, measure.Run) error, contentType string, ok bool) {
+	f, ok := writers[name]
+	return f.write, f.contentType, ok
+}
+
 // Dir is the folder that a run's report goes to if nobody names one: dated, below base.
 func Dir(base, scenario string, now time.Time) string {
 	name := strings.Map(func(r rune) rune {
@@ -42,16 +62,8 @@ func Write(dir string, run measure.Run) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	var problems []error
-	for name, write := range map[string]func(io.Writer) error{
-		FileHTML:      func(w io.Writer) error { return HTML(w, run) },
-		FileJSON:      func(w io.Writer) error { return encode(w, run) },
-		FilePNG:       func(w io.Writer) error { return PNG(w, run) },
-		FileRows:      func(w io.Writer) error { return Rows(w, run) },
-		FileSummaries: func(w io.Writer) error { return Summaries(w, run) },
-		FileFailures:  func(w io.Writer) error { return Failures(w, run) },
-		FileDecisions: func(w io.Writer) error { return Decisions(w, run) },
-	} {
-		problems = append(problems, writeFile(filepath.Join(dir, name), write))
+	for name, f := range writers {
+		problems = append(problems, writeFile(filepath.Join(dir, name), func(w io.Writer) error { return f.write(w, run) }))
 	}
 	return errors.Join(problems...)
 }
