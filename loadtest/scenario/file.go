@@ -79,10 +79,8 @@ const (
 	maxDuration = 24 * time.Hour
 )
 
-const (
-	defaultTimeout = 60 * time.Second
-	defaultTail    = 0
-)
+// defaultTimeout bounds a request whose target does not say how long it may take.
+const defaultTimeout = 60 * time.Second
 
 // reader collects what is wrong with a file.
 type reader struct {
@@ -91,7 +89,7 @@ type reader struct {
 	problems []error
 }
 
-// Load reads a scenario. Paths in it are relative to it. All problems are told at once, each with the file's line and
+// Read reads a scenario. Paths in it are relative to it. All problems are told at once, each with the file's line and
 // what was expected.
 func Read(path string) (*Scenario, error) {
 	data, err := os.ReadFile(path)
@@ -266,13 +264,14 @@ func (r *reader) users(at string, f fileStage) *Users {
 			r.wrong(at+".from", "expected a whole number of users, not %v", *f.From)
 		}
 	}
-	for _, n := range []struct {
-		field string
-		n     int
-	}{{"users", u.To}, {"from", u.From}} {
-		if n.n < 0 || n.n > maxUsers {
-			r.wrong(at+"."+n.field, "expected 0 to %d users, not %d", maxUsers, n.n)
+	few := func(field string, n int) {
+		if n < 0 || n > maxUsers {
+			r.wrong(at+"."+field, "expected 0 to %d users, not %d", maxUsers, n)
 		}
+	}
+	few("users", u.To)
+	if f.From != nil {
+		few("from", u.From)
 	}
 	if f.Think != "" {
 		low, high, between := strings.Cut(f.Think, "..")
@@ -302,7 +301,9 @@ func (r *reader) arrivals(at string, f fileStage) *Arrivals {
 		}
 	}
 	rate("rate", a.To)
-	rate("from", a.From)
+	if f.From != nil {
+		rate("from", a.From)
+	}
 	if f.Think != "" || f.Speed != 0 {
 		r.wrong(at, "think goes with users, speed with replay, not with rate")
 	}

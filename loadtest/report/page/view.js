@@ -53,14 +53,15 @@ const charts = [
   { key: "concurrency", title: "Requests at the replicas", series: (run) => perRevision(run, ["concurrency"]) },
   { key: "queue", title: "Requests that wait", series: (run) => perRevision(run, ["queue"]) },
   { key: "cpu", title: "Processors used", series: (run) => [...perRevision(run, ["cpu"]),
-    { label: "weir", get: (r) => r.engine?.cpu ?? null, color: 6 }, { label: "sender", get: (r) => r.generator, color: 7 },
+    ...(hasEngine(run) ? [{ label: "weir", get: (r) => r.engine?.cpu ?? null, color: 6 }] : []), { label: "sender", get: (r) => r.generator, color: 7 },
     { label: "together", get: (r) => total(r, "cpu") + r.generator, dashed: true, color: 5 }] },
-  { key: "memory", title: "Memory of replicas and weir", unit: "MB", series: (run) => [...perRevision(run, ["memory"]),
-    { label: "weir", get: (r) => r.engine?.memory ?? null, color: 6 }, { label: "together", get: (r) => total(r, "memory"), dashed: true, color: 5 }] },
+  { key: "memory", title: "Memory of replicas and weir", unit: "MB", series: (run) => [...perRevision(run, ["memory"]), ...(hasEngine(run)
+    ? [{ label: "weir", get: (r) => r.engine?.memory ?? null, color: 6 }, { label: "together", get: (r) => total(r, "memory"), dashed: true, color: 5 }] : [])] },
   { key: "each", title: "Processors used by each replica", series: (run) => perReplica(run, "cpu") },
   { key: "eachMemory", title: "Memory of each replica", unit: "MB", series: (run) => perReplica(run, "memory") },
 ];
 
+const hasEngine = (run) => run.rows.some((r) => r.engine);
 const total = (row, key) => Object.values(row.revisions ?? {}).reduce((sum, r) => sum + r[key], row.engine?.[key] ?? 0);
 
 function perReplica(run, key) {
@@ -136,8 +137,9 @@ class Plot {
       cursor: { sync: { key: this.sync, scales: ["x", null] }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: false, range: () => [0, this.#end] }, y: { range: () => [0, this.#top] } },
       axes: [
-        { stroke: text, font, grid: { show: false }, ticks: { ...grid, size: 4 }, values: (_, v) => v.map(clock), size: 28, space: 60 },
-        { stroke: text, font, grid, ticks: { show: false }, size: 52, values: (_, v) => v.map((x) => fmt(x)), space: 34 },
+        { stroke: text, font, grid: { show: false }, ticks: { ...grid, size: 4 }, values: (_, v) => v.map(clock), size: 28, space: 60,
+          incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400] },
+        { stroke: text, font, grid, ticks: { show: false }, size: 52, values: (_, v) => v.map((x) => fmt(x, this.#top < 1 ? 2 : 1)), space: 34 },
       ],
       series: [{}, ...this.#series.map((s) => ({
         label: s.label, stroke: s.stroke, width: s.dashed ? 1.5 : 2, dash: s.dashed ? [5, 4] : undefined, points: { show: false },
