@@ -3,6 +3,7 @@
 package strictyaml
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (d *Document) Errorf(path, format string, args ...any) error {
 func (d *Document) Decode(into any) error {
 	strict, err := kjson.UnmarshalStrict(d.json, into)
 	if err != nil {
-		path, what := typeError(err)
+		path, what := d.typeError(err)
 		return d.Errorf(path, "%s", what)
 	}
 	var problems []error
@@ -65,17 +66,39 @@ func fieldPath(err error) string {
 }
 
 // typeError says where a value has the wrong type, and what was expected.
-func typeError(err error) (path, what string) {
+func (d *Document) typeError(err error) (path, what string) {
 	var wrong *json.UnmarshalTypeError
 	if !errors.As(err, &wrong) {
 		return "", err.Error()
 	}
-	// The path has the names of embedded Go structs in it, which begin with a capital letter and are in no document.
-	fields := slices.DeleteFunc(strings.Split(wrong.Field, "."), func(f string) bool {
-		return f != "" && f[0] >= 'A' && f[0] <= 'Z'
-	})
-	path = strings.Join(fields, ".")
+	path, _ = pathAt(json.NewDecoder(bytes.NewReader(d.json)), "", wrong.Offset)
 	return path, fmt.Sprintf("%s: want %s, not %s", path, wrong.Type, wrong.Value)
+}
+
+// pathAt is the path of the value that ends at an offset, or that begins there if it is an object or a list.
+func pathAt(dec *json.Decoder, path string, offset int64) (at string, found bool) {
+	token, err := dec.Token()
+	if err != nil || dec.InputOffset() >= offset {
+		return path, err == nil
+	}
+	delim, _ := token.(json.Delim)
+	for i := 0; (delim == '{' || delim == '[') && dec.More(); i++ {
+		inner := fmt.Sprintf("%s[%d]", path, i)
+		if delim == '{' {
+			key, err := dec.Token()
+			if err != nil {
+				return path, false
+			}
+			inner = strings.TrimPrefix(fmt.Sprintf("%s.%v", path, key), ".")
+		}
+		if at, found := pathAt(dec, inner, offset); found {
+			return at, true
+		}
+	}
+	if delim != 0 {
+		_, err = dec.Token() // its end
+	}
+	return path, err == nil && dec.InputOffset() >= offset
 }
 
 // yamlError turns the YAML library's "yaml: line N: what" into "name:N: what".

@@ -21,6 +21,7 @@ const (
 type tally struct {
 	Summary
 	first, last     time.Time
+	firstOK, lastOK time.Time // ends of good answers
 	corrected, seen *hdrhistogram.Histogram
 	refused         *hdrhistogram.Histogram
 }
@@ -44,6 +45,12 @@ func (t *tally) add(s *attack.Shot, usual time.Duration) {
 	switch {
 	case s.OK():
 		t.OK++
+		if t.firstOK.IsZero() || end.Before(t.firstOK) {
+			t.firstOK = end
+		}
+		if end.After(t.lastOK) {
+			t.lastOK = end
+		}
 		_ = t.seen.RecordValue(micros(s.Latency)) // micros is within the histogram's bounds
 		correct(t.corrected, s, usual)
 	case s.Refused():
@@ -78,6 +85,10 @@ func (t *tally) summary() Summary {
 	s.RefusedP99 = quantiles(t.refused).P99
 	if s.Seconds = t.last.Sub(t.first).Seconds(); s.Seconds > 0 {
 		s.Rate, s.Goodput = float64(s.Requests)/s.Seconds, float64(s.OK)/s.Seconds
+	}
+	// From answer to answer: what a queue delays at a stage's begin comes after its end.
+	if d := t.lastOK.Sub(t.firstOK).Seconds(); d > 1 {
+		s.Goodput = float64(s.OK-1) / d
 	}
 	return s
 }

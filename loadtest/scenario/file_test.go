@@ -136,7 +136,7 @@ func TestBadScenarios(t *testing.T) {
 		{"not YAML", "target: {", 1, ""},
 		{"unknown field", target + "stages:\n  - {users: 1, duration: 1s, usres: 2}\n", 4, `unknown field "stages[0].usres"`},
 		{"twice", target + "stages:\n  - users: 1\n    users: 2\n    duration: 1s\n", 5, "already"},
-		{"wrong type", target + "stages:\n  - users: many\n    duration: 1s\n", 3, "want int, not string"},
+		{"wrong type", target + "stages:\n  - duration: 1s\n    users: many\n", 5, "stages[0].users: want int, not string"},
 		{"no target", "stages:\n  - {users: 1, duration: 1s}\n", 1, "expected the model to ask"},
 		{"no stage", target, 1, "expected at least one stage"},
 		{"neither users nor rate", target + "stages:\n  - duration: 1s\n", 4, "expected one of users (closed loop), rate (open loop) or replay, got 0"},
