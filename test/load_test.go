@@ -1,7 +1,6 @@
 package test
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,30 +148,28 @@ class Lost(HttpUser):
 // locust runs Locust without its page and returns requests and failures by path.
 func locust(t *testing.T, file, host string, exit int) map[string][2]int {
 	t.Helper()
-	prefix := filepath.Join(t.TempDir(), "locust")
 	cmd := exec.CommandContext(t.Context(), harness.Path("build/locust/bin/locust"), "--headless", "-f", file, "--host", host,
-		"-u", "6", "-r", "6", "-t", "6s", "-s", "30", "--csv", prefix)
-	out, err := cmd.CombinedOutput()
+		"-u", "6", "-r", "6", "-t", "6s", "-s", "30", "--json")
+	var log strings.Builder
+	cmd.Stderr = &log
+	out, err := cmd.Output()
 	if cmd.ProcessState == nil {
 		t.Fatalf("locust: %v (make locust installs it)", err)
 	}
 	if code := cmd.ProcessState.ExitCode(); code != exit {
-		t.Errorf("locust ended with %d, want %d\n%s", code, exit, out)
+		t.Errorf("locust ended with %d, want %d\n%s", code, exit, log.String())
 	}
-	f, err := os.Open(prefix + "_stats.csv")
-	if err != nil {
-		t.Fatalf("locust: %v\n%s", err, out)
+	var all []struct {
+		Name     string `json:"name"`
+		Requests int    `json:"num_requests"`
+		Failures int    `json:"num_failures"`
 	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(out, &all); err != nil {
+		t.Fatalf("locust: %v\n%s\n%s", err, out, log.String())
 	}
 	stats := map[string][2]int{}
-	for _, row := range rows[1:] {
-		requests, _ := strconv.Atoi(row[2])
-		failures, _ := strconv.Atoi(row[3])
-		stats[row[1]] = [2]int{requests, failures}
+	for _, s := range all {
+		stats[s.Name] = [2]int{s.Requests, s.Failures}
 	}
 	return stats
 }
