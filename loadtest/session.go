@@ -23,6 +23,8 @@ const (
 	deadAfter = 5
 	// observeLimit bounds one look at the engine.
 	observeLimit = 5 * time.Second
+	// before is how far the first look goes back.
+	before = 10 * time.Second
 )
 
 // Options say what to run against what.
@@ -222,7 +224,7 @@ func (s *Session) watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	lost := false
-	since := time.Now()
+	since := time.Now().Add(-before) // the first look tells from what number of replicas the first decision goes
 	for {
 		seen, err := s.observe(ctx, since)
 		switch {
