@@ -150,10 +150,9 @@ func (g *Generator) open(ctx, requests context.Context, wg *sync.WaitGroup, stag
 	wg.Go(func() {
 		for r := range results {
 			s := Shot{Load: g.load.Name, Stage: stage.Name, Sent: r.Timestamp, Due: p.take(r.Seq, r.Timestamp), Latency: r.Latency}
-			switch {
-			case r.Code == 0:
+			if r.Code == 0 {
 				s.failed(r.Error)
-			default:
+			} else {
 				s.answered(int(r.Code), r.Headers, r.Body)
 			}
 			g.o.Done(s)

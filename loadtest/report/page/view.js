@@ -48,7 +48,7 @@ const charts = [
     { label: "sent", get: (r) => r.sent, dashed: true, color: 7 }, { label: "answered", get: (r) => r.ok, color: 2 },
     { label: "refused", get: (r) => r.refused, color: 1 }, { label: "failed", get: (r) => r.failed, color: 5 }] },
   { key: "latency", title: "Latency of good answers", unit: "ms", series: () => [
-    { label: "p50", get: (r) => r.p50, color: 0 }, { label: "p95", get: (r) => r.p95, color: 1 }, { label: "p99", get: (r) => r.p99, color: 5 }] },
+    { label: "p50", get: (r) => r.p50, color: 0 }, { label: "p95", get: (r) => r.p95, color: 1 }, { label: "p99", get: (r) => r.p99, color: 3 }] },
   { key: "replicas", title: "Replicas", marks: true, stepped: true, series: (run) => perRevision(run, ["ready", "ready"], ["wanted", "wanted", true]) },
   { key: "concurrency", title: "Requests at the replicas", series: (run) => perRevision(run, ["concurrency"]) },
   { key: "queue", title: "Requests that wait", series: (run) => perRevision(run, ["queue"]) },
@@ -133,7 +133,7 @@ class Plot {
     const grid = { stroke: () => css("--line"), width: 1 };
     const font = `11px ${css("--font")}`;
     this.#plot = new uPlot({
-      width: Math.max(200, this.canvas.clientWidth), height: 190, padding: [10, 10, 0, 0], legend: { show: false },
+      width: Math.max(200, this.canvas.clientWidth), height: 190, padding: [10, 18, 0, 0], legend: { show: false },
       cursor: { sync: { key: this.sync, scales: ["x", null] }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: false, range: () => [0, this.#end] }, y: { range: () => [0, this.#top] } },
       axes: [
