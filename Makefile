@@ -65,7 +65,7 @@ functions:
 	@mkdir -p bin/functions
 	@go build -o bin/functions/ $(FUNCTIONS:%=./functions/%)
 
-test: build chromium clients test-python test-go ## Set everything up and pass all tests
+test: build chromium clients locust test-python test-go ## Set everything up and pass all tests
 
 test-python:
 	@$(SAY) "Python tests"
@@ -98,6 +98,17 @@ chromium:
 	    $(SAY) "Chromium for the browser tests"; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	  else echo "The browser tests need Chromium: sudo apt-get install chromium   (macOS: brew install --cask chromium)"; exit 1; fi; }
+
+# Locust has a virtual environment of its own: its packages are not the models'.
+.PHONY: locust
+locust: build/locust/.ready ## Install Locust, for loadtest/locustfile.py
+
+build/locust/.ready: loadtest/requirements.txt
+	@$(SAY) "Locust"
+	@rm -rf build/locust && mkdir -p build
+	@$(PYTHON) -m venv build/locust
+	@build/locust/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 lint: ## Run golangci-lint with the project's configuration
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
