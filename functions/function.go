@@ -132,6 +132,7 @@ func (f *function) observe(phase tensorflow.Phase, took time.Duration) {
 
 // measure decides which signatures are batched. Requests are answered meanwhile: it would lengthen a cold start.
 func (f *function) measure(ctx context.Context) {
+	defer tensorflow.Trim()
 	decisions := f.notBatched()
 	if f.batch != nil {
 		decisions = f.batch.Measure(ctx, tensorflow.SampleRow)
