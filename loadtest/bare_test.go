@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
@@ -20,7 +21,13 @@ type bare struct {
 // openBare loads a signature with the threads that a function uses by default: one a run, runs side by side.
 func openBare(b *testing.B, model, signature, input, output string) *bare {
 	b.Helper()
-	config, err := proto.Marshal(&for_core_protos_go_proto.ConfigProto{IntraOpParallelismThreads: 1, InterOpParallelismThreads: 2})
+	config, err := proto.Marshal(&for_core_protos_go_proto.ConfigProto{
+		IntraOpParallelismThreads: 1, InterOpParallelismThreads: 2,
+		// Image models were optimised when they were exported: a session that does it again is slower.
+		GraphOptions: &for_core_protos_go_proto.GraphOptions{RewriteOptions: &for_core_protos_go_proto.RewriterConfig{
+			DisableMetaOptimizer: strings.HasPrefix(model, "imagenet/"),
+		}},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
