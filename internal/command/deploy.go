@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"weir.dev/weir/knative"
-	"weir.dev/weir/knative/local"
 )
 
 // deployOptions are the flags of weir deploy.
 type deployOptions struct {
 	knative.DeployOptions
+	place
 	traffic int
 	wait    bool
 	timeout time.Duration
@@ -29,18 +30,23 @@ type deployOptions struct {
 func (e *env) deploy() *cobra.Command {
 	var o deployOptions
 	cmd := &cobra.Command{
-		Use:   "deploy NAME --model DIR|file://…|https://…",
+		Use:   "deploy NAME [--model DIR|file://…|https://…] [--image IMAGE]",
 		Short: "Serve a SavedModel: create a service, or give it its next revision",
 		Long: `Serve a TensorFlow SavedModel. The first deploy of NAME creates the service; each later one makes its next revision,
-which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.`,
+which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.
+
+On a cluster the model is in the image that --image names, or at an address that the pods reach; the image that serves
+any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 		Example: `  weir deploy half --model ./models/half_plus_two
   weir deploy half --model ./models/half_plus_two/2 --tag next --traffic 10
-  weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8`,
+  weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8
+  weir deploy half --on cluster --image registry.example.com/weir/half:2 --tag next --traffic 10`,
 		Args: exactly("NAME"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), file:// or the https:// address of an archive")
-	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it as TAG-NAME.default.localhost or by X-Weir-Tag")
+	f.StringVar(&o.Image, "image", "", "the container image on a cluster: of a function, with or without the model in it")
+	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it by its address TAG-NAME.… or by X-Weir-Tag")
 	f.IntVar(&o.traffic, "traffic", 100, "percent of the untagged requests that the new revision takes")
 	f.IntVar(&o.MinScale, "min-scale", 0, "replicas to keep")
 	f.IntVar(&o.MaxScale, "max-scale", 0, "replicas at most; 0 is no limit")
@@ -52,9 +58,13 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
 	outputFlag(cmd, &o.output, outputTable, outputJSON)
+	placeFlags(cmd, &o.place)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.Model == "" {
+		switch o.Cluster = o.on == onCluster; {
+		case o.Model == "" && !o.Cluster:
 			return usagef(cmd, "--model is missing: the folder of a SavedModel, file://… or https://…")
+		case o.Model == "" && o.Image == "":
+			return usagef(cmd, "--image is missing, of an image that has the model, or --model with the model's address")
 		}
 		o.Given = cmd.Flags().Changed
 		if cmd.Flags().Changed("traffic") {
@@ -68,18 +78,20 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 }
 
 func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error {
-	client, err := local.Dial(e.state)
+	engine, err := e.dial(o.place)
 	if err != nil {
 		return err
 	}
 	o.Name = name
-	if o.Model, err = modelAddress(o.Model); err != nil {
-		return err
+	if !o.Cluster {
+		if o.Model, err = modelAddress(o.Model); err != nil {
+			return err
+		}
+		if o.Function, err = functionProgram(); err != nil {
+			return err
+		}
 	}
-	if o.Function, err = functionProgram(); err != nil {
-		return err
-	}
-	services, err := client.Services(ctx)
+	services, err := engine.Services(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,14 +101,21 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 			existing = s
 		}
 	}
-	if o.Revisions, err = revisionNames(ctx, client, name); err != nil {
+	if existing != nil {
+		// Only a cluster's Services have a status; one machine names its revisions by the generation.
+		o.Latest = cmp.Or(existing.Status.LatestReadyRevisionName, existing.Status.LatestCreatedRevisionName)
+	}
+	if registry := os.Getenv("WEIR_REGISTRY"); o.Cluster && existing == nil && o.Image == "" && registry != "" {
+		o.Image = registry + "/" + knative.DefaultImage
+	}
+	if o.Revisions, err = revisionNames(ctx, engine, name); err != nil {
 		return err
 	}
 	svc, err := knative.Build(existing, o.DeployOptions)
 	if err != nil {
 		return err
 	}
-	if err := client.Apply(ctx, svc); err != nil {
+	if err := engine.Apply(ctx, svc); err != nil {
 		return err
 	}
 	revision := svc.Spec.Template.Name
@@ -104,7 +123,7 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 		_, err = fmt.Fprintf(e.out, "revision %s accepted\n", revision)
 		return err
 	}
-	status, err := e.awaitReady(ctx, client, name, revision)
+	status, err := e.awaitReady(ctx, engine, name, revision)
 	if err != nil {
 		return err
 	}
@@ -116,8 +135,8 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 }
 
 // revisionNames lists the revisions that a service has.
-func revisionNames(ctx context.Context, client *local.Client, service string) ([]string, error) {
-	all, err := client.Status(ctx)
+func revisionNames(ctx context.Context, engine knative.Engine, service string) ([]string, error) {
+	all, err := engine.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -161,12 +180,12 @@ func functionProgram() (string, error) {
 }
 
 // awaitReady waits until a revision answered once, or says why it will not.
-func (e *env) awaitReady(ctx context.Context, client *local.Client, name, revision string) (knative.ServiceStatus, error) {
+func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revision string) (knative.ServiceStatus, error) {
 	start := time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for said := time.Duration(0); ; {
-		all, err := client.Status(ctx)
+		all, err := engine.Status(ctx)
 		if err != nil {
 			return knative.ServiceStatus{}, err
 		}

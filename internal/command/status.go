@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.dev/weir/knative"
-	"weir.dev/weir/knative/local"
 )
 
 func (e *env) status() *cobra.Command {
 	var out output
+	var p place
 	cmd := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show services, revisions, traffic, replicas and load",
@@ -21,14 +21,15 @@ func (e *env) status() *cobra.Command {
 the mean concurrency and the requests per second over the last second, the requests that wait, and its state:
 Ready, Idle (scaled to zero, starts on the first request), Starting or Failed.`,
 		Example: `  weir status
-  weir status imagenet -o json`,
+  weir status imagenet -o json
+  weir status --on cluster --namespace models`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := local.Dial(e.state)
+			engine, err := e.dial(p)
 			if err != nil {
 				return err
 			}
-			all, err := client.Status(cmd.Context())
+			all, err := engine.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -46,6 +47,7 @@ Ready, Idle (scaled to zero, starts on the first request), Starting or Failed.`,
 		},
 	}
 	outputFlag(cmd, &out, outputTable, outputJSON)
+	placeFlags(cmd, &p)
 	return cmd
 }
 
