@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.dev/weir/images"
+	"weir.dev/weir/knative"
 )
 
 // imageOptions are the flags of weir image.
@@ -86,6 +87,8 @@ func (e *env) imagePush() *cobra.Command {
 	f.StringVar(&o.push.To, "to", "", "registry, and what stands before the images' names: ghcr.io/me makes ghcr.io/me/weir/imagenet")
 	f.StringVar(&o.push.Tag, "tag", name.DefaultTag, "tag of the images")
 	f.BoolVar(&o.push.Insecure, "insecure", false, "speak plain HTTP to the registry")
+	f.StringVar(&o.kustomize, "kustomize", "", "folder to write a kustomization to that has these images, by digest, over --overlay")
+	f.StringVar(&o.overlay, "overlay", "", "the overlay that --kustomize stands on (default: knative/overlays/kind of the checkout)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.push.To == "" {
 			return usagef(cmd, "--to is missing: the registry, such as 10.0.0.1:5000 or ghcr.io/me")
@@ -110,8 +113,18 @@ func (e *env) runImagePush(ctx context.Context, names []string, o imageOptions) 
 	if err != nil {
 		return err
 	}
-	_, err = images.Push(ctx, built, o.push, func(address string) { fmt.Fprintln(e.out, address) })
-	return err
+	addresses, err := images.Push(ctx, built, o.push, func(address string) { fmt.Fprintln(e.out, address) })
+	if err != nil || o.kustomize == "" {
+		return err
+	}
+	if o.overlay == "" {
+		root, err := checkout(o.root)
+		if err != nil {
+			return err
+		}
+		o.overlay = filepath.Join(root, "knative", "overlays", "kind")
+	}
+	return knative.Pin(o.kustomize, o.overlay, addresses)
 }
 
 // buildImages makes the images of these names, or all.
