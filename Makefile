@@ -73,6 +73,13 @@ chromium:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	  else echo "The browser tests need Chromium: sudo apt-get install chromium   (macOS: brew install --cask chromium)"; exit 1; fi; }
 
+# The behaviour suite on a cluster that runs: KUBECONFIG, WEIR_REGISTRY (HOST:PORT) and WEIR_INGRESS (HOST:PORT) name it.
+# What is only so on one machine (weir up, its processes and its state) has no test there.
+ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events
+.PHONY: suite-on-cluster
+suite-on-cluster:
+	@WEIR_ON=cluster go test -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
+
 lint: ## Run golangci-lint with the project's configuration
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
 

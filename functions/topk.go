@@ -52,20 +52,34 @@ func topK(resp *model.Response, scores string, k int, labels []string) error {
 	names := model.Tensor{DType: model.Bytes, Shape: shape}
 	classes := model.Tensor{DType: model.Int64, Shape: shape}
 	best := model.Tensor{DType: model.Float32, Shape: shape}
-	order := make([]int, len(labels))
 	for row := range int(all.Shape[0]) {
-		at := func(class int) []byte { return all.Data[4*(row*len(labels)+class):][:4] }
-		score := func(class int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(at(class))) }
-		for i := range order {
-			order[i] = i
-		}
-		slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(score(b), score(a)), cmp.Compare(a, b)) })
-		for _, class := range order[:k] {
+		scores := all.Data[4*row*len(labels):][:4*len(labels)]
+		for _, class := range largest(scores, k) {
 			names.Strings = append(names.Strings, []byte(labels[class]))
 			classes.Data = binary.LittleEndian.AppendUint64(classes.Data, uint64(class))
-			best.Data = append(best.Data, at(class)...)
+			best.Data = append(best.Data, scores[4*class:][:4]...)
 		}
 	}
 	resp.Outputs["labels"], resp.Outputs["classes"], resp.Outputs["scores"] = names, classes, best
 	return nil
+}
+
+// largest returns the classes of the k largest of little-endian float32 scores, the largest first, of equal ones the
+// lower class first. NaN counts as the smallest. Sorting all thousand scores took 1.5 % of a prediction's time.
+func largest(scores []byte, k int) []int {
+	top := make([]int, 0, k+1)
+	score := func(class int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(scores[4*class:])) }
+	for class := range len(scores) / 4 {
+		v := score(class)
+		if len(top) == k && cmp.Compare(v, score(top[k-1])) <= 0 {
+			continue
+		}
+		at := len(top)
+		for at > 0 && cmp.Compare(v, score(top[at-1])) > 0 {
+			at--
+		}
+		top = slices.Insert(top, at, class)
+		top = top[:min(k, len(top))]
+	}
+	return top
 }

@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/functions/source"
 )
 
 // DefaultImage is the image of the function for any SavedModel.
@@ -112,16 +114,20 @@ func (o DeployOptions) validate(existing *servingv1.Service) error {
 	if existing != nil && existing.Labels[LabelModel] == "" {
 		add("service %s is no model: it has no label %s: choose another name", existing.Name, LabelModel)
 	}
-	switch remote := strings.HasPrefix(o.Model, "https://"); {
+	switch address := strings.Contains(o.Model, "://"); {
 	case o.Model == "" && existing == nil && o.Cluster && o.Image == "":
 		add("--model or --image is required for a new model: the address of a SavedModel, or an image that has one")
 	case o.Model == "" && existing == nil && !o.Cluster && o.Command == "":
 		add("--model is required for a new model: a folder, file:// or https:// URL of a SavedModel")
-	case o.Model == "" || remote:
-	case o.Cluster && !path.IsAbs(o.Model):
-		add("--model %q: the cluster sees no folder of this machine: give an https:// address, or an absolute path in the image that --image names", o.Model)
-	case !o.Cluster && !strings.HasPrefix(o.Model, "file:///") && !filepath.IsAbs(o.Model):
-		add("--model %q: it must be an absolute folder, or a file:/// or https:// URL", o.Model)
+	case o.Model == "":
+	case o.Cluster && (strings.HasPrefix(o.Model, "file://") || !address && !path.IsAbs(o.Model)):
+		add("--model %q: the cluster sees no folder of this machine: give an address, or an absolute path in the image that --image names", o.Model)
+	case !address && !filepath.IsAbs(o.Model):
+		add("--model %q: a folder's path must be absolute", o.Model)
+	case address:
+		if err := source.Check(o.Model); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	if o.Model != "" && o.Command == "" && !o.Cluster && !filepath.IsAbs(o.Function) {
 		add("the function program %q must be an absolute path", o.Function)
@@ -214,6 +220,14 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 	o.applyContainer(&t.Spec.Containers[0], version)
 	if o.Cluster && strings.Contains(o.Model, "://") {
 		addCache(&t.Spec.PodSpec)
+		if t.Labels == nil {
+			t.Labels = make(map[string]string, 1)
+		}
+		t.Labels[LabelFetch] = "true"
+	}
+	if o.Cluster && t.Spec.AutomountServiceAccountToken == nil {
+		no := false // a model asks nothing of the cluster
+		t.Spec.AutomountServiceAccountToken = &no
 	}
 }
 

@@ -113,10 +113,12 @@ func TestBuildRefuses(t *testing.T) {
 		want     []string
 	}{
 		{name: "nothing to serve", change: func(o *DeployOptions) { o.Model = "" }, want: []string{"--model is required"}},
-		{name: "relative", change: func(o *DeployOptions) { o.Model, o.Function = "m", "f" }, want: []string{`--model "m": it must be an absolute`, `program "f" must be an absolute`}},
-		{name: "other scheme", change: func(o *DeployOptions) { o.Model = "s3://b/m" }, want: []string{"file:/// or https:// URL"}},
 		{name: "a cluster's nothing", change: func(o *DeployOptions) { o.Model, o.Cluster = "", true }, want: []string{"--model or --image is required"}},
 		{name: "a folder here for a cluster", change: func(o *DeployOptions) { o.Model, o.Cluster = "file:///m", true }, want: []string{"sees no folder of this machine"}},
+		{name: "relative", change: func(o *DeployOptions) { o.Model, o.Function = "m", "f" }, want: []string{`--model "m": a folder's path must be absolute`, `program "f" must be an absolute`}},
+		{name: "other scheme", change: func(o *DeployOptions) { o.Model = "ftp://b/m" }, want: []string{`"ftp" is not known`}},
+		{name: "http from elsewhere", change: func(o *DeployOptions) { o.Model = "http://example.com/m.tar" }, want: []string{"use https"}},
+		{name: "relative file", change: func(o *DeployOptions) { o.Model = "file://models/m" }, want: []string{"file:///path"}},
 		{name: "percent", existing: existing, change: func(o *DeployOptions) { o.Traffic = ptr(101) }, want: []string{"--traffic 101: it must be from 0 to 100"}},
 		{name: "first takes all", change: func(o *DeployOptions) { o.Traffic = ptr(10) }, want: []string{"the first revision takes all"}},
 		{name: "other service", existing: existing, change: func(o *DeployOptions) { o.Name = "n" }, want: []string{"the existing service is m"}},

@@ -8,10 +8,12 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
 
-// Labels and annotations of weir. The first two stand on a revision template, the model label on the Service as well.
+// Labels and annotations of weir. They stand on a revision template, the model label on the Service as well.
 const (
 	// LabelModel marks a Knative Service as a model; its value is the model's name.
 	LabelModel = "weir.dev/model"
+	// LabelFetch says "true" of pods that fetch their model by its address: a cluster's network lets them out.
+	LabelFetch = "weir.dev/fetch"
 	// AnnotationVersion is the number of the model version that the revision serves.
 	AnnotationVersion = "weir.dev/model-version"
 	// AnnotationEventTypes lists CloudEvents types, comma-separated, that the router sends to this model.

@@ -75,18 +75,26 @@ func loadFile(path string) ([]*servingv1.Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
-	dir, err := filepath.Abs(filepath.Dir(path))
+	// Where the file itself is, if this is a link to it: its relative paths start there.
+	file, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		file, err = filepath.Abs(file)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	services, err := Parse(path, data)
 	for _, svc := range services {
-		if svc.Spec.Template.Annotations == nil {
-			svc.Spec.Template.Annotations = make(map[string]string, 1)
-		}
-		svc.Spec.Template.Annotations[AnnotationLocalDir] = dir
+		setLocalDir(svc, filepath.Dir(file))
 	}
 	return services, err
+}
+
+func setLocalDir(svc *servingv1.Service, dir string) {
+	if svc.Spec.Template.Annotations == nil {
+		svc.Spec.Template.Annotations = make(map[string]string, 1)
+	}
+	svc.Spec.Template.Annotations[AnnotationLocalDir] = dir
 }
 
 // Parse reads the Services of one YAML text of one or more documents, strictly: an unknown or repeated field and every

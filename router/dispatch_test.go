@@ -110,8 +110,8 @@ func TestDispatchToModels(t *testing.T) {
 			if tt.ask.host != "" && s.Host != tt.ask.host {
 				t.Errorf("the replica got host %q, want %q", s.Host, tt.ask.host)
 			}
-			if v := got.header.Get(knative.HeaderRevision); v != tt.revision {
-				t.Errorf("%s is %q, want %q", knative.HeaderRevision, v, tt.revision)
+			if v := got.header.Values(knative.HeaderRevision); len(v) != 1 || v[0] != tt.revision {
+				t.Errorf("%s is %q, want %q once", knative.HeaderRevision, v, tt.revision)
 			}
 		})
 	}

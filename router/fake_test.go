@@ -108,7 +108,11 @@ func replicaBackend(t testing.TB, replica http.HandlerFunc) *fakeBackend {
 		out.Trailer = r.Trailer
 		out.Header.Set("Test-Revision", r.URL.Host)
 		out.URL.Host = srv.Listener.Addr().String()
-		return transport.RoundTrip(out)
+		res, err := transport.RoundTrip(out)
+		if err == nil {
+			res.Header.Set(knative.HeaderRevision, r.URL.Host) // as the engine does
+		}
+		return res, err
 	}}
 }
 

@@ -60,8 +60,8 @@ func (rt *Router) rewrite(p *httputil.ProxyRequest) {
 func answered(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.cold = res.Header.Get(knative.HeaderColdStart) == "true"
-	res.Header.Set(knative.HeaderRevision, x.target.Revision)
-	// The router has set its own, which is the same one.
+	// The router has set its own, which say the same.
+	res.Header.Del(knative.HeaderRevision)
 	res.Header.Del(server.HeaderRequestID)
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		res.Body = &answerBody{res.Body, x}

@@ -7,15 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"weir.dev/weir/internal/harness"
-
 	"github.com/google/go-cmp/cmp"
+	"github.com/shirou/gopsutil/v4/process"
 
+	"weir.dev/weir/internal/harness"
 	"weir.dev/weir/knative"
 )
 
@@ -227,7 +227,16 @@ func TestDrain(t *testing.T) {
 	<-w.Ended()
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive says whether a process runs. One that has ended is not alive, though the init process may not have collected it
+// yet.
+func alive(pid int) bool {
+	p, err := process.NewProcess(int32(pid))
+	if err != nil {
+		return false
+	}
+	status, err := p.Status()
+	return err == nil && !slices.Contains(status, process.Zombie)
+}
 
 func writeFile(t *testing.T, content string) string {
 	t.Helper()

@@ -12,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"weir.dev/weir/internal/harness"
-
 	"github.com/google/go-cmp/cmp"
 
+	"weir.dev/weir/internal/harness"
 	"weir.dev/weir/knative"
 )
 

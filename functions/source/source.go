@@ -55,20 +55,12 @@ func (o Options) withDefaults() (Options, error) {
 // Fetch returns the folder of the model that uri means. An archive (.tar, .tar.gz, .tgz or .zip) may be pinned by
 // #sha256=HEX; pinned ones that are in the cache are not fetched again. Plain http is for this machine only.
 func Fetch(ctx context.Context, uri string, o Options) (dir string, err error) {
-	u, err := url.Parse(uri)
-	if err != nil || u.Scheme == "" || !strings.Contains(uri, "://") {
-		return folder(uri)
+	u, err := parse(uri)
+	if err != nil {
+		return "", err
 	}
-	switch u.Scheme {
-	case "file":
+	if u.Scheme == "file" {
 		return folder(u.Path)
-	case "https":
-	case "http":
-		if !loopback(u.Hostname()) {
-			return "", fmt.Errorf("model %s: http is for this machine only, as anybody on the way could change the model: use https", u.Redacted())
-		}
-	default:
-		return "", fmt.Errorf("model %s: %q is not known here: expected a folder, file:// or https://", u.Redacted(), u.Scheme)
 	}
 	if o, err = o.withDefaults(); err != nil {
 		return "", err
@@ -89,6 +81,34 @@ func folder(path string) (string, error) {
 		return "", fmt.Errorf("model %s: a file, expected the folder of a SavedModel", path)
 	}
 	return path, nil
+}
+
+// Check says what is wrong with a model's address, without looking whether anything is there.
+func Check(uri string) error {
+	_, err := parse(uri)
+	return err
+}
+
+// parse reads a model's address. A path becomes a file URL.
+func parse(uri string) (*url.URL, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" || !strings.Contains(uri, "://") {
+		return &url.URL{Scheme: "file", Path: uri}, nil
+	}
+	switch u.Scheme {
+	case "file":
+		if u.Host != "" && u.Host != "localhost" {
+			return nil, fmt.Errorf("model %s: a file of host %q: expected file:///path", uri, u.Host)
+		}
+	case "https":
+	case "http":
+		if !loopback(u.Hostname()) {
+			return nil, fmt.Errorf("model %s: http is for this machine only, as anybody on the way could change the model: use https", u.Redacted())
+		}
+	default:
+		return nil, fmt.Errorf("model %s: %q is not known here: expected a folder, file:// or https://", u.Redacted(), u.Scheme)
+	}
+	return u, nil
 }
 
 func loopback(host string) bool {

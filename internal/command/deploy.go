@@ -184,6 +184,7 @@ func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revis
 	start := time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	why := ""
 	for said := time.Duration(0); ; {
 		all, err := engine.Status(ctx)
 		if err != nil {
@@ -202,15 +203,19 @@ func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revis
 				return s, nil
 			case knative.StateFailed:
 				return s, errors.New(r.Name + " failed: " + r.Message)
+			case knative.StateStarting:
+				if why = ""; r.Message != "" {
+					why = ": " + r.Message
+				}
 			}
 		}
 		if waited := time.Since(start).Truncate(time.Second); waited > said {
 			said = waited
-			fmt.Fprintf(e.err, "waiting for %s, %s\n", revision, waited)
+			fmt.Fprintf(e.err, "waiting for %s, %s%s\n", revision, waited, why)
 		}
 		select {
 		case <-ctx.Done():
-			return s, fmt.Errorf("%s is not ready yet (%w): see weir logs %s", revision, context.Cause(ctx), name)
+			return s, fmt.Errorf("%s is not ready yet (%w)%s: see weir status and weir logs %s", revision, context.Cause(ctx), why, name)
 		case <-tick.C:
 		}
 	}

@@ -27,6 +27,7 @@ import (
 // upOptions are the flags of weir up.
 type upOptions struct {
 	files      []string
+	kustomize  []string
 	listen     string
 	autoscaler map[string]string
 	configFile string
@@ -47,6 +48,7 @@ Every revision's replicas are processes, started and ended as Knative's own auto
 Knative Services that a cluster gets. Services of earlier runs are kept in the state folder and start with it.`,
 		Example: `  weir up -f knative/
   weir up -f knative/ --listen 127.0.0.1:9000
+  weir up -k knative/overlays/local
   weir up -f digits.yaml --autoscaler stable-window=10s --autoscaler scale-to-zero-grace-period=5s
   weir up -f knative/ --autoscaler-config config-autoscaler.yaml`,
 		Args: cobra.NoArgs,
@@ -54,6 +56,7 @@ Knative Services that a cluster gets. Services of earlier runs are kept in the s
 	}
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.files, "filename", "f", nil, "manifest or folder of manifests to apply; may be given again")
+	f.StringArrayVarP(&o.kustomize, "kustomize", "k", nil, "folder with a kustomization.yaml to apply, after those of -f; may be given again")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve on")
 	f.StringToStringVar(&o.autoscaler, "autoscaler", nil, "a key of Knative's config-autoscaler, as key=value; may be given again")
 	f.StringVar(&o.configFile, "autoscaler-config", "", "a config-autoscaler ConfigMap as YAML; --autoscaler wins over it")
@@ -69,7 +72,7 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	services, err := loadAll(o.files)
+	services, err := loadAll(o)
 	if err != nil {
 		return err
 	}
@@ -142,10 +145,15 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 		return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: drain})
 	})
 	g.Go(func() error {
-		// Not before the table is there: the first request finds its model.
+		// Not before the table and the control socket are there: the first request finds its model, the first command weir.
 		if err := rt.Sync(ctx); err != nil {
 			stop()
 			return err
+		}
+		select {
+		case <-engine.Started():
+		case <-ctx.Done():
+			return nil
 		}
 		fmt.Fprintf(e.err, "weir is up: http://%s/home   (Ctrl-C ends it)\n", ln.Addr())
 		return nil
@@ -177,10 +185,17 @@ func (e *env) logger(o upOptions) (zerolog.Logger, error) {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
 }
 
-func loadAll(files []string) ([]*servingv1.Service, error) {
+func loadAll(o upOptions) ([]*servingv1.Service, error) {
 	var all []*servingv1.Service
-	for _, f := range files {
+	for _, f := range o.files {
 		services, err := knative.Load(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, services...)
+	}
+	for _, dir := range o.kustomize {
+		services, err := knative.Kustomize(dir)
 		if err != nil {
 			return nil, err
 		}

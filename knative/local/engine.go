@@ -46,6 +46,7 @@ type Engine struct {
 	log      zerolog.Logger
 	shutdown func()
 	asked    chan struct{} // closed when the control API was asked to end weir
+	started  chan struct{} // closed when the control API can be reached
 
 	// apply serialises changes of services and guards what follows. The maps, and the services in them, change with mu
 	// held as well: to read them either will do.
@@ -83,7 +84,7 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		o: o, cfg: cfg, store: st, log: o.Log, asked: make(chan struct{}),
+		o: o, cfg: cfg, store: st, log: o.Log, asked: make(chan struct{}), started: make(chan struct{}),
 		services: map[string]*service{}, revisions: map[string]*revision{}, changed: make(chan struct{}),
 	}
 	e.shutdown = sync.OnceFunc(func() { close(e.asked) })
@@ -117,6 +118,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, e.Close())
 	}
+	close(e.started)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	e.apply.Lock()
@@ -139,6 +141,9 @@ func (e *Engine) start(r *revision) {
 	ctx := e.running
 	e.wg.Go(func() { r.run(ctx) })
 }
+
+// Started is closed when Run has begun and the control API can be reached.
+func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // ShutdownRequested is closed when somebody asked over the control API that weir ends.
 func (e *Engine) ShutdownRequested() <-chan struct{} { return e.asked }

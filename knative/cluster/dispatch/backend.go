@@ -68,7 +68,7 @@ func New(o Options) (*Backend, error) {
 	factory := externalversions.NewSharedInformerFactoryWithOptions(o.Serving, 0,
 		externalversions.WithNamespace(o.Namespace), externalversions.WithTweakListOptions(models))
 	services, revisions := factory.Serving().V1().Services(), factory.Serving().V1().Revisions()
-	slices := sliceInformer(o.Discovery.EndpointSlices(o.Namespace), models)
+	slices := sliceInformer(o.Discovery, o.Namespace, models)
 	b := &Backend{
 		namespace: o.Namespace,
 		informers: []cache.SharedIndexInformer{services.Informer(), revisions.Informer(), slices},
@@ -92,17 +92,19 @@ func New(o Options) (*Backend, error) {
 	return b, nil
 }
 
-func sliceInformer(client discovery.EndpointSliceInterface, tweak func(*metav1.ListOptions)) cache.SharedIndexInformer {
-	return cache.NewSharedIndexInformer(&cache.ListWatch{
+func sliceInformer(client discovery.DiscoveryV1Interface, namespace string, tweak func(*metav1.ListOptions)) cache.SharedIndexInformer {
+	slices := client.EndpointSlices(namespace)
+	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			tweak(&o)
-			return client.List(ctx, o)
+			return slices.List(ctx, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			tweak(&o)
-			return client.Watch(ctx, o)
+			return slices.Watch(ctx, o)
 		},
-	}, &discoveryv1.EndpointSlice{}, 0, cache.Indexers{byRevision: func(obj any) ([]string, error) {
+	}
+	return cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(source, client), &discoveryv1.EndpointSlice{}, 0, cache.Indexers{byRevision: func(obj any) ([]string, error) {
 		s, ok := obj.(*discoveryv1.EndpointSlice)
 		if !ok || s.Labels[serving.RevisionLabelKey] == "" {
 			return nil, nil

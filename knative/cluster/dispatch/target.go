@@ -78,10 +78,10 @@ func (b *Backend) reach(index cache.Indexer, obj any) {
 			places = append(places, placesOf(s, t.places)...)
 		}
 	}
-	was := t.ready
+	same := before != nil && (before.ready == 0) == (ready == 0) && (len(before.places) == 0) == (len(places) == 0)
 	t.places, t.ready = places, ready
 	b.targets[revision] = t
-	if before == nil || (was == 0) != (ready == 0) {
+	if !same {
 		b.changeLocked()
 	}
 }

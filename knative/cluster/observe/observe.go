@@ -58,6 +58,9 @@ func Status(o Objects) knative.ServiceStatus {
 			s.Ready = false
 			s.Message = "revision " + rs.Name + " fails: " + rs.Message
 		}
+		if rs.State == knative.StateStarting && rs.Message != "" && newest && !s.Ready && s.Message == "" {
+			s.Message = "revision " + rs.Name + " waits: " + rs.Message
+		}
 	}
 	if !s.Ready && s.Message == "" {
 		s.Message = whyNotReady(o)
@@ -140,10 +143,14 @@ func podReady(p *corev1.Pod) bool {
 	})
 }
 
-// state says how a revision is, and why if it fails.
+// state says how a revision is, and why if it fails or waits for room.
 func state(rev *servingv1.Revision, s knative.RevisionStatus, pods []*corev1.Pod, events []*corev1.Event) (knative.State, string) {
 	if s.Ready > 0 {
 		return knative.StateReady, ""
+	}
+	if why := waitsForRoom(rev, pods); why != "" {
+		// Not failed: another pod may end, and a cluster that grows adds the node now.
+		return knative.StateStarting, why
 	}
 	if why := failure(rev, pods, events); why != "" {
 		return knative.StateFailed, why

@@ -139,7 +139,6 @@ func TestFailures(t *testing.T) {
 		{name: "silent crash", pod: crashed(139, "Error", ""), want: "exit code 139 and says nothing: see weir logs"},
 		{name: "memory", pod: crashed(137, "OOMKilled", ""), want: "raise resources.limits.memory"},
 		{name: "settings", pod: waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root"), want: "runAsNonRoot and image will run as root): correct the manifest"},
-		{name: "no room", cond: condition(available, "False", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu."), want: "no node has room for a replica (0/1 nodes are available: 1 Insufficient cpu)"},
 		{name: "no rights", cond: condition(available, "False", "FailedCreate", `pods "x" is forbidden: serviceaccount "y" not found`), want: `refuses to make its pods (pods "x" is forbidden: serviceaccount "y" not found)`},
 		{name: "too slow", cond: condition(available, "False", "ProgressDeadlineExceeded", "Initial scale was never achieved"), want: "no replica got ready in the time"},
 		{name: "too slow, with an event", cond: condition(available, "False", "ProgressDeadlineExceeded", ""), want: "a volume cannot be mounted (no such secret): correct the manifest",
@@ -176,6 +175,26 @@ func TestStarting(t *testing.T) {
 		s := Status(Objects{Service: service(), Revisions: []*servingv1.Revision{revisionOf("half-2", 2)}, Pods: []*corev1.Pod{pod("half-2", status)}})
 		if r := s.Revisions[0]; r.State != knative.StateStarting || r.Message != "" {
 			t.Errorf("%s: %s %s", name, r.State, r.Message)
+		}
+	}
+}
+
+// TestNoRoom waits, since a cluster may grow or another pod end, and says for what.
+func TestNoRoom(t *testing.T) {
+	t.Parallel()
+	const message = "0/1 nodes are available: 1 Insufficient cpu."
+	unschedulable := corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: message}}}
+	svc := service()
+	svc.Status.SetConditions(nil)
+	for name, pods := range map[string][]*corev1.Pod{"pod": {pod("half-2", unschedulable)}, "condition": {}} {
+		rev := revisionOf("half-2", 2,
+			condition(servingv1.RevisionConditionResourcesAvailable, "False", "Unschedulable", message), condition(servingv1.RevisionConditionReady, "False", "Unschedulable", message))
+		s := Status(Objects{Service: svc, Revisions: []*servingv1.Revision{rev}, Pods: pods})
+		if r := s.Revisions[0]; r.State != knative.StateStarting || !strings.HasPrefix(r.Message, "no node has room for a replica (0/1 nodes are available: 1 Insufficient cpu):") {
+			t.Errorf("%s: %s %s", name, r.State, r.Message)
+		}
+		if s.Ready || !strings.HasPrefix(s.Message, "revision half-2 waits: no node has room") {
+			t.Errorf("%s: %t %s", name, s.Ready, s.Message)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func failure(rev *servingv1.Revision, pods []*corev1.Pod, events []*corev1.Event
 	for _, kind := range []apis.ConditionType{
 		servingv1.RevisionConditionContainerHealthy, servingv1.RevisionConditionResourcesAvailable, servingv1.RevisionConditionReady,
 	} {
-		if c := rev.Status.GetCondition(kind); c.IsFalse() {
+		if c := rev.Status.GetCondition(kind); c.IsFalse() && c.Reason != corev1.PodReasonUnschedulable {
 			return conditionFailure(c, image(rev), events)
 		}
 	}
@@ -65,10 +65,20 @@ func podFailure(p *corev1.Pod) string {
 			return "the container's settings cannot be used (" + short(w.Message) + "): correct the manifest"
 		}
 	}
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonUnschedulable {
-			return noRoom(c.Message)
+	return ""
+}
+
+// waitsForRoom says that no node takes a replica, if that is so.
+func waitsForRoom(rev *servingv1.Revision, pods []*corev1.Pod) string {
+	for _, p := range pods {
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonUnschedulable {
+				return noRoom(c.Message)
+			}
 		}
+	}
+	if c := rev.Status.GetCondition(servingv1.RevisionConditionResourcesAvailable); c.IsFalse() && c.Reason == corev1.PodReasonUnschedulable && len(pods) == 0 {
+		return noRoom(c.Message)
 	}
 	return ""
 }
@@ -82,8 +92,6 @@ func conditionFailure(c *apis.Condition, image string, events []*corev1.Event) s
 		// A reason without a number leaves it at 0.
 		_, _ = fmt.Sscanf(c.Reason, "ExitCode%d", &code)
 		return exited(code, "", strings.TrimPrefix(c.Message, "Container failed with: "))
-	case c.Reason == corev1.PodReasonUnschedulable:
-		return noRoom(c.Message)
 	case c.Reason == failedCreate:
 		return notMade(c.Message)
 	case c.Reason == servingv1.ReasonProgressDeadlineExceeded:
