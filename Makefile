@@ -78,7 +78,7 @@ chromium:
 ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events
 .PHONY: suite-on-cluster
 suite-on-cluster:
-	@WEIR_ON=cluster go test -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
+	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
 
 lint: ## Run golangci-lint with the project's configuration
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
