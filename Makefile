@@ -40,20 +40,32 @@ $(VENV)/.ready: functions/export/requirements.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+# The clients of other projects that weir is tested with, in an environment of their own.
+CLIENTS := build/clients
+.PHONY: clients
+clients: $(CLIENTS)/.ready
+$(CLIENTS)/.ready: test/clients/requirements.txt
+	@$(SAY) "Python packages: the clients to test with"
+	@rm -rf $(CLIENTS) && mkdir -p build
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@
+
 models: $(VENV)/.ready
 	@$(PY) functions/export/build.py --out build
 
 programs:
-	@$(SAY) "bin/weir and bin/router"
+	@$(SAY) "bin/weir, bin/router and bin/weir-fetch"
 	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/weir .
 	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/router ./router/cmd/router
+	@CGO_ENABLED=0 go build -o bin/weir-fetch ./functions/source/cmd/weir-fetch
 
 functions:
 	@$(SAY) "bin/functions: $(FUNCTIONS)"
 	@mkdir -p bin/functions
 	@go build -o bin/functions/ $(FUNCTIONS:%=./functions/%)
 
-test: build chromium test-python test-go ## Set everything up and pass all tests
+test: build chromium clients test-python test-go ## Set everything up and pass all tests
 
 test-python:
 	@$(SAY) "Python tests"
@@ -63,6 +75,20 @@ test-go:
 	@$(SAY) "Go tests"
 	@go vet ./...
 	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
+
+.PHONY: test-cluster cluster-packages
+test-cluster: programs cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
+	@bin/weir cluster build
+	@$(SAY) "Tests on a Kubernetes node"
+	@cd kind/node/program && go test ./store
+	@go test -count 1 -tags cluster -timeout 30m ./test/cluster/...
+
+# Installed where that can be done without asking, else weir cluster says how.
+cluster-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v containerd >/dev/null; then \
+	  $(SAY) "containerd, runc, CNI plugins"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    containerd runc containernetworking-plugins iptables conntrack mount python3-venv >/dev/null; fi
 
 # The browser tests need Chromium: installed where that can be done without asking, else the test says how.
 .PHONY: chromium
@@ -84,7 +110,7 @@ lint: ## Run golangci-lint with the project's configuration
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run
 
 bench: build ## Measure; the figures go to loadtest/RESULTS.md
-	@go test -run '^$$' -bench . -benchtime 3s -timeout 30m ./loadtest/...
+	@go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./loadtest/... ./functions/...
 
 clean: ## Remove what was built
 	@rm -rf bin build

@@ -16,8 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.dev/weir/functions/model"
-	"weir.dev/weir/functions/serve"
-	"weir.dev/weir/functions/source"
 	"weir.dev/weir/functions/tensorflow"
 	"weir.dev/weir/internal/server"
 )
@@ -47,6 +45,7 @@ func Main(o Options) int {
 // command is the function's command line.
 func command(o Options, log zerolog.Logger) *cobra.Command {
 	s := fromEnvironment(o)
+	s.began = time.Now()
 	cmd := &cobra.Command{
 		Use:   o.Name,
 		Short: "Serve the model " + o.Name + " over HTTP",
@@ -65,60 +64,32 @@ func command(o Options, log zerolog.Logger) *cobra.Command {
 
 // run serves at once, loads meanwhile, and returns when ctx has ended and requests are done.
 func (s settings) run(ctx context.Context, o Options, log zerolog.Logger) error {
-	level, err := zerolog.ParseLevel(s.logLevel)
-	if err != nil {
-		return fmt.Errorf("--log-level %q: it is debug, info, warn or error", s.logLevel)
-	}
-	log = log.Level(level)
-	ln, err := net.Listen("tcp", net.JoinHostPort("", s.port))
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	srv, err := serve.New(serve.Options{Name: s.name, Log: log, Limits: s.limits})
+	f, err := s.newFunction(o, log)
 	if err != nil {
 		return err
 	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(s.host, s.port))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	loaded := make(chan model.Model, 1)
+	loaded := make(chan struct{})
 	go func() {
 		defer close(loaded)
-		m, err := s.load(ctx, o, log)
-		if err != nil {
-			srv.SetFailed(err)
+		if err := f.load(ctx); err != nil {
+			f.server.SetFailed(err)
 			cancel(err)
 			return
 		}
-		srv.SetModel(m)
-		loaded <- m
+		f.measure(ctx)
 	}()
-	err = server.Run(ctx, ln, srv.Handler(), server.Limits{Drain: s.drain})
+	err = server.Run(ctx, ln, f.server.Handler(), server.Limits{Drain: s.drain})
 	cancel(nil)
-	if m, ok := <-loaded; ok {
-		err = errors.Join(err, m.Close())
-	}
+	<-loaded
+	err = errors.Join(err, f.close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
 	return err
-}
-
-// load fetches and loads the model and puts the hooks around it.
-func (s settings) load(ctx context.Context, o Options, log zerolog.Logger) (model.Model, error) {
-	start := time.Now()
-	dir, err := source.Fetch(ctx, s.model, source.Options{Cache: s.cache, Log: log})
-	if err != nil {
-		return nil, err
-	}
-	s.tensorflow.Name = s.name
-	m, err := tensorflow.Load(ctx, dir, s.tensorflow)
-	if err != nil {
-		return nil, err
-	}
-	for _, h := range o.Hooks {
-		m = model.WithHook(m, h)
-	}
-	meta := m.Metadata()
-	log.Info().Str("model", meta.Name).Int64("version", meta.Version).Str("from", s.model).Dur("ms", time.Since(start)).Msg("model is ready")
-	return m, nil
 }

@@ -15,19 +15,25 @@ import (
 
 // settings are what the environment and the command line say. A flag wins over the environment.
 type settings struct {
-	name, model, port, cache, logLevel string
-	drain                              time.Duration
-	limits                             serve.Limits
-	tensorflow                         tensorflow.Options
+	name, model, host, port, cache, logLevel string
+	// batch is auto, off or a number of rows.
+	batch string
+	// began is when the program's own code began to run.
+	began      time.Time
+	drain      time.Duration
+	limits     serve.Limits
+	tensorflow tensorflow.Options
 }
 
 // fromEnvironment reads what Knative and the manifest say.
 func fromEnvironment(o Options) settings {
 	s := settings{
 		name:     cmp.Or(os.Getenv("MODEL_NAME"), os.Getenv("K_SERVICE"), o.Name),
+		host:     os.Getenv("HOST"),
 		port:     cmp.Or(os.Getenv("PORT"), "8080"),
 		logLevel: cmp.Or(os.Getenv("LOG_LEVEL"), "info"),
 		cache:    os.Getenv("WEIR_CACHE"),
+		batch:    cmp.Or(os.Getenv("WEIR_BATCH"), "auto"),
 	}
 	s.model = cmp.Or(os.Getenv("MODEL_DIR"), "/models/"+s.name)
 	s.tensorflow.Image = o.Image
@@ -41,14 +47,16 @@ func fromEnvironment(o Options) settings {
 
 // flags lets the command line change the settings.
 func (s *settings) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.model, "model", s.model, "the SavedModel: a folder, of version folders too, file:// or the https:// address of an archive ($MODEL_DIR)")
+	f.StringVar(&s.model, "model", s.model, "the SavedModel: a folder, of version folders too, or an archive's address: https://, s3://, gs://, azblob:// ($MODEL_DIR)")
 	f.StringVar(&s.name, "name", s.name, "the model's name in paths ($MODEL_NAME, $K_SERVICE)")
+	f.StringVar(&s.host, "host", s.host, "address to listen on ($HOST; default: every one)")
 	f.StringVar(&s.port, "port", s.port, "port to listen on ($PORT)")
 	f.StringVar(&s.cache, "cache", s.cache, "folder for models that were fetched ($WEIR_CACHE; default: the user's cache folder)")
 	f.StringVar(&s.logLevel, "log-level", s.logLevel, "debug, info, warn or error ($LOG_LEVEL)")
 	f.DurationVar(&s.drain, "drain", 30*time.Second, "how long requests that run may go on at the end")
 	f.Int64Var(&s.limits.Body, "max-body", 32<<20, "bytes of a request's body at most")
 	f.IntVar(&s.limits.Instances, "max-instances", 1000, "instances in a JSON request at most")
+	f.StringVar(&s.batch, "batch", s.batch, "rows of requests that run together at most; auto: 32, where a measurement finds a gain; off ($WEIR_BATCH)")
 	t := &s.tensorflow
 	f.Int64Var(&t.Version, "version", t.Version, "the model's version (default: its folder's number; $WEIR_MODEL_VERSION)")
 	f.StringSliceVar(&t.Labels, "labels", t.Labels, "labels of this version, comma-separated ($WEIR_MODEL_LABELS)")

@@ -67,7 +67,7 @@ func Of(root, name string) (Spec, error) {
 	}
 	spec, err := functionSpec(root, name, name)
 	if err != nil || name == SavedModel {
-		return spec, err
+		return spec, errors.Join(err, spec.addFetch(root))
 	}
 	versions, err := filepath.Glob(filepath.Join(root, "build", "models", name, "[1-9]*"))
 	if err == nil && len(versions) == 0 {
@@ -86,6 +86,16 @@ func OfModel(root, name, dir, version string) (Spec, error) {
 		return spec, err
 	}
 	return spec, spec.addModel(dir, version)
+}
+
+// addFetch puts weir-fetch beside the program: a model may be given by its address in a bucket.
+func (s *Spec) addFetch(root string) error {
+	file := filepath.Join(root, "bin", "weir-fetch")
+	if _, err := os.Stat(file); err != nil {
+		return errors.New("bin/weir-fetch is missing: make build")
+	}
+	s.Layers = append(s.Layers, LayerSpec{"weir-fetch", []File{{Path: "/usr/local/bin/weir-fetch", Source: file, Mode: 0o755, Strip: true}}})
+	return nil
 }
 
 // addModel puts a version of a model in a layer of its own, where the manifests look for it.

@@ -26,6 +26,9 @@ const DefaultImage = "weir/savedmodel"
 // EnvModelVersion tells a function the number of the version it serves, where the model's folder does not have it.
 const EnvModelVersion = "WEIR_MODEL_VERSION"
 
+// EnvModelName tells a function the name of its model.
+const EnvModelName = "MODEL_NAME"
+
 // EnvCache tells a function where to keep a model that it fetches.
 const EnvCache = "WEIR_CACHE"
 
@@ -34,7 +37,8 @@ const EnvCache = "WEIR_CACHE"
 type DeployOptions struct {
 	// Name is the model's and the Service's name.
 	Name string
-	// Model is the SavedModel: an absolute folder, or a file:// or https:// URL. It may be empty for an existing Service.
+	// Model is the SavedModel: an absolute folder, or an address that functions/source knows. It may be empty for an
+	// existing Service.
 	Model string
 	// Cluster says that the Service is for a cluster: it gets no local command, so that Function and Command mean nothing.
 	// Model is then an address or a folder in the image, and may be empty if Image has the model where its function looks.
@@ -66,6 +70,8 @@ type DeployOptions struct {
 	Command string
 	// Env is set in the container, KEY=VALUE, on top of the existing template's.
 	Env []string
+	// Batch is AnnotationBatch: BatchAuto, BatchOff or a number of rows. If empty, as the existing template has it.
+	Batch string
 	// Images says that the model takes raw image bodies.
 	Images bool
 	// Revisions are the names of the revisions there are, besides those that the Service itself names: a new one must
@@ -116,9 +122,9 @@ func (o DeployOptions) validate(existing *servingv1.Service) error {
 	}
 	switch address := strings.Contains(o.Model, "://"); {
 	case o.Model == "" && existing == nil && o.Cluster && o.Image == "":
-		add("--model or --image is required for a new model: the address of a SavedModel, or an image that has one")
+		add("--model or --image is required for a new model: the address of a SavedModel's archive, or an image that has one")
 	case o.Model == "" && existing == nil && !o.Cluster && o.Command == "":
-		add("--model is required for a new model: a folder, file:// or https:// URL of a SavedModel")
+		add("--model is required for a new model: the folder of a SavedModel, or the address of its archive: https://, s3://, gs:// or azblob://")
 	case o.Model == "":
 	case o.Cluster && (strings.HasPrefix(o.Model, "file://") || !address && !path.IsAbs(o.Model)):
 		add("--model %q: the cluster sees no folder of this machine: give an address, or an absolute path in the image that --image names", o.Model)
@@ -190,11 +196,20 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 		t.Annotations[AnnotationLocalCommand] = o.command(served)
 	}
 	changed := o.Cluster && o.Model+o.Image != "" || !o.Cluster && t.Annotations[AnnotationLocalCommand] != served
+	if o.Model != "" {
+		delete(t.Labels, LabelFetch)
+		if scheme, _, ok := strings.Cut(o.Model, "://"); ok && scheme != "file" {
+			t.Labels[LabelFetch] = "true"
+		}
+	}
 	version, err := strconv.ParseInt(t.Annotations[AnnotationVersion], 10, 64)
 	if o.Version != 0 || err != nil || changed {
 		version = o.version(version)
 	}
 	t.Annotations[AnnotationVersion] = strconv.FormatInt(version, 10)
+	if o.Batch != "" {
+		t.Annotations[AnnotationBatch] = o.Batch
+	}
 	if o.Images {
 		t.Annotations[AnnotationImages] = "true"
 	}
@@ -220,10 +235,6 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 	o.applyContainer(&t.Spec.Containers[0], version)
 	if o.Cluster && strings.Contains(o.Model, "://") {
 		addCache(&t.Spec.PodSpec)
-		if t.Labels == nil {
-			t.Labels = make(map[string]string, 1)
-		}
-		t.Labels[LabelFetch] = "true"
 	}
 	if o.Cluster && t.Spec.AutomountServiceAccountToken == nil {
 		no := false // a model asks nothing of the cluster
@@ -263,6 +274,9 @@ func (o DeployOptions) applyContainer(c *corev1.Container, version int64) {
 	}
 	if o.Model != "" {
 		c.Args = []string{"--model", o.Model}
+	}
+	if o.Cluster {
+		setEnv(c, EnvModelName, o.Name) // the image may be another model's
 	}
 	for _, pair := range o.Env {
 		key, value, _ := strings.Cut(pair, "=")

@@ -49,6 +49,11 @@ func TestBuild(t *testing.T) {
 			Traffic: ptr(100), MinScale: 1, MaxScale: 4, Concurrency: 8, Target: 5, Window: 90 * time.Second,
 			Version: 7, Env: []string{"B=2", "A=1=1"}, Images: true,
 		}},
+		{name: "new-batch", options: func() DeployOptions {
+			o := first
+			o.Batch = "16"
+			return o
+		}()},
 		{name: "new-command", options: DeployOptions{Name: "cats", Command: "/usr/bin/python3 /srv/cats.py"}},
 		{name: "update", existing: deployed, options: second},
 		{name: "update-canary", existing: deployed, options: func() DeployOptions {
@@ -127,6 +132,8 @@ func TestBuildRefuses(t *testing.T) {
 		{name: "tag", change: func(o *DeployOptions) { o.Tag = "v1.2" }, want: []string{"not a DNS 1035 label", "spec.traffic.tag[0]"}},
 		{name: "bounds", change: func(o *DeployOptions) { o.MinScale, o.MaxScale = 3, 2 }, want: []string{"max-scale=2 is less than min-scale=3"}},
 		{name: "all at once", change: func(o *DeployOptions) { o.MinScale, o.Version, o.Function, o.Env = -1, -1, "", []string{"A"} }, want: []string{"--min-scale -1", "--version -1", "absolute path", `--env "A"`}},
+		{name: "batch over concurrency", change: func(o *DeployOptions) { o.Batch, o.Concurrency = "16", 4 }, want: []string{"at most 4 requests at once", "a containerConcurrency of 32"}},
+		{name: "batch over target", change: func(o *DeployOptions) { o.Batch, o.Target = "16", 8 }, want: []string{"another replica is started at 8 requests"}},
 		{name: "window", change: func(o *DeployOptions) { o.Window = time.Second }, want: []string{"autoscaling.knative.dev/window"}},
 		{name: "reserved env", change: func(o *DeployOptions) { o.Env = []string{"PORT=1"} }, want: []string{`"PORT" is a reserved environment variable`}},
 	} {

@@ -6,13 +6,16 @@ import (
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/internal/report"
 )
 
 // Labels and annotations of weir. They stand on a revision template, the model label on the Service as well.
 const (
 	// LabelModel marks a Knative Service as a model; its value is the model's name.
 	LabelModel = "weir.dev/model"
-	// LabelFetch says "true" of pods that fetch their model by its address: a cluster's network lets them out.
+	// LabelFetch on a template says that its model is fetched by address: on a cluster, network policies let its pods out
+	// for that.
 	LabelFetch = "weir.dev/fetch"
 	// AnnotationVersion is the number of the model version that the revision serves.
 	AnnotationVersion = "weir.dev/model-version"
@@ -74,6 +77,8 @@ type RevisionStatus struct {
 	Concurrency float64 `json:"concurrency"`
 	Queue       int     `json:"queue"`
 	RPS         float64 `json:"rps"`
+	// Batching says, by signature, whether requests run together. Empty until a replica has told.
+	Batching []report.Batching `json:"batching,omitempty"`
 	// Panic says that the autoscaler is in panic mode.
 	Panic   bool      `json:"panic,omitempty"`
 	Created time.Time `json:"created"`

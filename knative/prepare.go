@@ -33,6 +33,7 @@ func Prepare(ctx context.Context, svc *servingv1.Service) (warnings []string, er
 	cfg := config.FromContextOrDefaults(ctx)
 	ctx = config.ToContext(ctx, cfg)
 	svc.APIVersion, svc.Kind = servingv1.SchemeGroupVersion.String(), "Service"
+	deriveBatch(&svc.Spec.Template)
 	// Always as for a new Service, without an update's baseline: a manifest is whole, and the same one must make the same
 	// template twice.
 	svc.SetDefaults(apis.WithinCreate(config.ToContext(context.Background(), cfg)))
@@ -76,6 +77,7 @@ func ownRules(svc *servingv1.Service) []error {
 	if onService != onTemplate || templateModel != model {
 		problems = append(problems, fmt.Errorf("metadata.labels and spec.template.metadata.labels must both have %s: %s, or neither", LabelModel, svc.Name))
 	}
+	problems = append(problems, batchRules(t)...)
 	return append(problems, annotationRules(t.Annotations, onService)...)
 }
 
@@ -115,7 +117,7 @@ func annotationRules(ann map[string]string, model bool) []error {
 
 // ownAnnotations are those of weir on a template.
 func ownAnnotations() []string {
-	return []string{AnnotationVersion, AnnotationImages, AnnotationEventTypes, AnnotationLocalCommand, AnnotationLocalDir}
+	return []string{AnnotationVersion, AnnotationImages, AnnotationEventTypes, AnnotationBatch, AnnotationLocalCommand, AnnotationLocalDir}
 }
 
 func unknownOwn(key string) bool {

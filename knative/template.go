@@ -23,7 +23,7 @@ func newService(name string) *servingv1.Service {
 		ReadinessProbe: probe("/readyz"),
 		LivenessProbe:  probe("/healthz"),
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("768Mi"),
+			corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("768Mi"),
 		}},
 		SecurityContext: restricted(),
 	}}

@@ -43,9 +43,19 @@ func rate(b *testing.B, callers int, d time.Duration, f func() error) float64 {
 
 // post returns a function that posts a body and reads the answer; anything but 200 is an error.
 func post(url, contentType string, body []byte) func() error {
+	return send(url, http.Header{"Content-Type": {contentType}}, body)
+}
+
+// send is post with any header.
+func send(url string, header http.Header, body []byte) func() error {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	return func() error {
-		resp, err := client.Post(url, contentType, bytes.NewReader(body))
+		req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header = header
+		resp, err := client.Do(req)
 		if err != nil {
 			return err
 		}
@@ -59,7 +69,14 @@ func post(url, contentType string, body []byte) func() error {
 }
 
 // startFunction runs one replica as the engine does, without anything in front of it, and returns its address.
-func startFunction(b *testing.B, name, model string) string {
+func startFunction(b *testing.B, name, model string, args ...string) string {
+	b.Helper()
+	url, _ := startProcess(b, name, model, args...)
+	return url
+}
+
+// startProcess is startFunction that returns the process's id, too.
+func startProcess(b *testing.B, name, model string, args ...string) (url string, pid int) {
 	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -67,7 +84,7 @@ func startFunction(b *testing.B, name, model string) string {
 	}
 	port := ln.Addr().(*net.TCPAddr).Port
 	ln.Close()
-	cmd := exec.Command(harness.Path("bin/functions", name), "--model", harness.Path("build/models", model))
+	cmd := exec.Command(harness.Path("bin/functions", name), append([]string{"--model", harness.Path("build/models", model)}, args...)...)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", port), "K_SERVICE="+name, "TF_CPP_MIN_LOG_LEVEL=2")
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
@@ -76,9 +93,9 @@ func startFunction(b *testing.B, name, model string) string {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	})
-	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	awaitOK(b, url+"/readyz")
-	return url
+	return url, cmd.Process.Pid
 }
 
 func awaitOK(b *testing.B, url string) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/router/route"
@@ -32,30 +33,36 @@ func (rt *Router) ownPaths() map[string]ownPath {
 			}
 			return writeText(w, "ok\n")
 		}},
-		"/metrics":        {reads, func(w http.ResponseWriter, r *http.Request) error { prometheus.ServeHTTP(w, r); return nil }},
-		"/v1/models":      {reads, rt.listV1},
-		"/v2":             {reads, rt.serverV2},
-		"/v2/models":      {reads, rt.listV2},
-		"/v2/health/live": {reads, func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, map[string]bool{"live": true}) }},
+		"/metrics":             {reads, func(w http.ResponseWriter, r *http.Request) error { prometheus.ServeHTTP(w, r); return nil }},
+		"/v1/models":           {reads, rt.listV1},
+		"/v2":                  {reads, rt.serverV2},
+		"/v2/models":           {reads, rt.listV2},
+		"/v2/repository/index": {writes, rt.indexV2},
+		"/v2/health/live":      {reads, func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, map[string]bool{"live": true}) }},
 		"/v2/health/ready": {reads, func(w http.ResponseWriter, _ *http.Request) error {
 			if _, err := rt.routes(); err != nil {
 				return err
 			}
 			return writeJSON(w, ready)
 		}},
-		"/home/fetch": {writes, rt.fetchImage},
-		"/home/live":  {reads, rt.live.serve},
+		"/openapi.json": {reads, rt.openAPI},
+		"/home/fetch":   {writes, rt.fetchImage},
+		"/home/live":    {reads, rt.live.serve},
 	}
 }
 
 // serve is the router's one way in.
 func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 	x := exchangeOf(r.Context())
+	x.call = rpc.IsCall(r)
 	ensureTrace(r.Header)
 	if table := rt.table.Load(); table != nil {
 		if host := hostName(r.Host); table.HasHost(host) {
 			return rt.predict(w, r, x, route.Hints{Host: host})
 		}
+	}
+	if x.call {
+		return rt.serveCall(w, r, x)
 	}
 	path := r.URL.Path
 	if c, ok, err := parsePath(path); ok {
@@ -88,8 +95,8 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 		return rt.serveEvent(w, r, x)
 	}
 	return &server.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no %s here: expected "+
-		"/v1/models[/M[/versions/V|/labels/L][:predict|:classify|:regress|/metadata]], /v2[/models[/M[/versions/V][/infer|/ready]]], "+
-		"/v2/health/live|ready, POST / or /events for CloudEvents, /home, /healthz, /readyz or /metrics", clip(path))}
+		"/v1/models[/M[/versions/V|/labels/L][:predict|:classify|:regress|/metadata]], /v2[/models[/M[/versions/V][/infer|/ready|/config|/stats]]], "+
+		"/v2/health/live|ready, /v2/repository/index, POST / or /events for CloudEvents, /home, /healthz, /readyz or /metrics", clip(path))}
 }
 
 // trimSlash lets /v1/models/ be /v1/models.
@@ -113,20 +120,26 @@ func (rt *Router) predict(w http.ResponseWriter, r *http.Request, x *exchange, h
 	return rt.forward(w, r, x)
 }
 
-// pick chooses x.target.
+// pick chooses x.target and tells the client.
 func (rt *Router) pick(w http.ResponseWriter, r *http.Request, x *exchange, hints route.Hints) error {
-	if err := headerHints(r.Header, &hints); err != nil {
+	if err := rt.choose(r.Header, x, hints); err != nil {
+		return err
+	}
+	w.Header().Set(knative.HeaderRevision, x.target.Revision)
+	return nil
+}
+
+// choose sets x.target.
+func (rt *Router) choose(header http.Header, x *exchange, hints route.Hints) error {
+	if err := headerHints(header, &hints); err != nil {
 		return err
 	}
 	table, err := rt.routes()
 	if err != nil {
 		return err
 	}
-	if x.target, err = table.Pick(hints, rand.Uint64()); err != nil {
-		return err
-	}
-	w.Header().Set(knative.HeaderRevision, x.target.Revision)
-	return nil
+	x.target, err = table.Pick(hints, rand.Uint64())
+	return err
 }
 
 // routes returns the table, or an error before there is one.

@@ -3,6 +3,7 @@ package router
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,8 +111,8 @@ func TestDispatchToModels(t *testing.T) {
 			if tt.ask.host != "" && s.Host != tt.ask.host {
 				t.Errorf("the replica got host %q, want %q", s.Host, tt.ask.host)
 			}
-			if v := got.header.Values(knative.HeaderRevision); len(v) != 1 || v[0] != tt.revision {
-				t.Errorf("%s is %q, want %q once", knative.HeaderRevision, v, tt.revision)
+			if v := got.header.Values(knative.HeaderRevision); !slices.Equal(v, []string{tt.revision}) {
+				t.Errorf("%s is %q, want %q, once", knative.HeaderRevision, v, tt.revision)
 			}
 		})
 	}
@@ -128,8 +129,8 @@ func TestOwnAnswers(t *testing.T) {
 	}{
 		{"/v1/models", list},
 		{"/v1/models/", list},
-		{"/v2", `{"extensions":["binary_tensor_data"],"name":"weir","version":"1.2"}` + "\n"},
-		{"/v2/", `{"extensions":["binary_tensor_data"],"name":"weir","version":"1.2"}` + "\n"},
+		{"/v2", `{"extensions":["binary_tensor_data","model_configuration","model_repository","statistics"],"name":"weir","version":"1.2"}` + "\n"},
+		{"/v2/", `{"extensions":["binary_tensor_data","model_configuration","model_repository","statistics"],"name":"weir","version":"1.2"}` + "\n"},
 		{"/v2/models", `{"models":["digits","imagenet"]}` + "\n"},
 		{"/v2/health/live", `{"live":true}` + "\n"},
 		{"/v2/health/ready", `{"ready":true}` + "\n"},

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -30,6 +31,8 @@ const maxAttribute = 1024
 // eventRequest is what the router knows of an event: how to answer it, and the attributes that it reads.
 type eventRequest struct {
 	structured bool
+	// batch says that it is a list of events, in structured mode.
+	batch      bool
 	attributes map[string]string
 }
 
@@ -37,6 +40,7 @@ type eventRequest struct {
 var readAttributes = map[string]bool{
 	"specversion": true, "id": true, "source": true, "type": true,
 	"model": true, "modeltag": true, "modelversion": true, "session": true, "traceparent": true, "tracestate": true,
+	attributeExpiry: true,
 }
 
 // serveEvent sends an event, unchanged, to the model that it means.
@@ -49,6 +53,9 @@ func (rt *Router) serveEvent(w http.ResponseWriter, r *http.Request, x *exchange
 		return err
 	}
 	defer done()
+	if x.event.batch {
+		return rt.serveBatch(w, r)
+	}
 	if x.event.structured {
 		err = x.readStructured(r)
 	} else {
@@ -64,8 +71,13 @@ func (rt *Router) serveEvent(w http.ResponseWriter, r *http.Request, x *exchange
 	if err := rt.pick(w, r, x, hints); err != nil {
 		return err
 	}
+	ctx, cancel, err := x.event.untilExpiry(r.Context())
+	if err != nil {
+		return err
+	}
+	defer cancel()
 	x.forward = "/"
-	return rt.forward(w, r, x)
+	return rt.forward(w, r.WithContext(ctx), x)
 }
 
 // isEvent finds the event's mode, which is the mode of its answer, or says what is expected instead.
@@ -77,10 +89,10 @@ func (x *exchange) isEvent(r *http.Request) error {
 	switch {
 	case err == nil && kind == event.ApplicationCloudEventsJSON:
 		x.event = &eventRequest{structured: true}
-	case err == nil && strings.HasPrefix(kind, "application/cloudevents-batch"):
-		return wrong("batched events are not supported: send one event a request, in binary or structured mode")
+	case err == nil && kind == event.ApplicationCloudEventsBatchJSON:
+		x.event = &eventRequest{structured: true, batch: true}
 	case err == nil && strings.HasPrefix(kind, "application/cloudevents"):
-		return wrong("event format " + clip(kind) + " is not supported: expected " + event.ApplicationCloudEventsJSON)
+		return wrong("event format " + clip(kind) + " is not supported: expected " + event.ApplicationCloudEventsJSON + " or " + event.ApplicationCloudEventsBatchJSON)
 	case r.Header.Get("Ce-Specversion") != "" || r.Header.Get("Ce-Type") != "" || r.Header.Get("Ce-Id") != "":
 		x.event = &eventRequest{}
 	default:
@@ -92,6 +104,10 @@ func (x *exchange) isEvent(r *http.Request) error {
 // readStructured reads the envelope, which takes the whole body since attributes may follow the data, and puts the same
 // bytes back.
 func (x *exchange) readStructured(r *http.Request) error {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return &server.Error{Status: http.StatusUnsupportedMediaType, Message: "content encoding " + strconv.Quote(clip(encoding)) +
+			" is not supported for an event in structured mode: send it as it is, or in binary mode"}
+	}
 	var body bytes.Buffer
 	if r.ContentLength > 0 {
 		body.Grow(int(r.ContentLength) + bytes.MinRead)
@@ -174,7 +190,7 @@ func parseEnvelope(data []byte) (map[string]string, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return attributes, notJSON(dec, "")
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return attributes, fmt.Errorf("more follows the event at byte %d", dec.InputOffset())
 	}
 	return attributes, complete(attributes)

@@ -49,7 +49,13 @@ func TestMalformedEvents(t *testing.T) {
 		text   string
 	}{
 		{"no event", map[string]string{"Content-Type": "application/json"}, "{}", 415, "expected a CloudEvent"},
-		{"batch", map[string]string{"Content-Type": "application/cloudevents-batch+json"}, "[]", 415, "send one event a request"},
+		{"a batch that is no list", map[string]string{"Content-Type": "application/cloudevents-batch+json"}, "{}", 400, "invalid batch of CloudEvents"},
+		{"a batch cut short", map[string]string{"Content-Type": "application/cloudevents-batch+json"}, "[{}", 400, "invalid batch of CloudEvents: not JSON"},
+		{"a batch with more behind it", map[string]string{"Content-Type": "application/cloudevents-batch+json"}, "[] 7", 400, "more follows the list"},
+		{"a long batch", map[string]string{"Content-Type": "application/cloudevents-batch+json"}, "[" + strings.Repeat("0,", maxBatch) + "0]", 413, "limit of 1000 events"},
+		{"a zipped batch", map[string]string{"Content-Type": "application/cloudevents-batch+json", "Content-Encoding": "gzip"}, "[]", 415, "not supported for a batch"},
+		{"too late", structured, envelope(`,"model":"digits","expirytime":"2020-01-01T00:00:00Z"`), 504, "deadline exceeded"},
+		{"a deadline that is none", binary("Ce-Model", "digits", "Ce-Expirytime", "soon"), "{}", 400, "expected a time such as"},
 		{"other format", map[string]string{"Content-Type": "application/cloudevents+avro"}, "x", 415, "is not supported: expected " + structuredType},
 		{"no specversion", binary("Ce-Specversion", ""), "", 400, "attribute specversion is missing"},
 		{"old specversion", binary("Ce-Specversion", "0.3"), "", 400, `specversion is "0.3", expected 1.0`},
@@ -83,6 +89,7 @@ func TestMalformedEvents(t *testing.T) {
 		{"structured, long", structured, envelope(`,"model":"` + long + `"`), 400, "attribute model is over 1024 bytes"},
 		{"structured, version a fraction", structured, envelope(`,"model":"imagenet","modelversion":1.5`), 400, "attribute modelversion is"},
 		{"structured, not UTF-8", structured, envelope(",\"model\":\"\xff\""), 400, "not JSON at byte"},
+		{"structured, compressed", map[string]string{"Content-Type": structured["Content-Type"], "Content-Encoding": "gzip"}, "\x1f\x8b", 415, "send it as it is"},
 		{"structured, deep", structured, envelope(`,"data":` + strings.Repeat("[", 3000)), 400, "not JSON at byte"},
 		{"structured, too large", structured, envelope(`,"data":"` + strings.Repeat("x", 9000) + `"`), 413, "over the limit of 8192"},
 	}
@@ -104,7 +111,7 @@ func TestMalformedEvents(t *testing.T) {
 				t.Errorf("error %q, want %q in it", text, tt.text)
 			}
 			wantMode := binding.EncodingBinary
-			if tt.header["Content-Type"] == structured["Content-Type"] {
+			if kind := tt.header["Content-Type"]; kind == structured["Content-Type"] || strings.HasPrefix(kind, "application/cloudevents-batch+json") {
 				wantMode = binding.EncodingStructured
 			}
 			if mode != wantMode {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/router/route"
 )
 
@@ -18,8 +19,12 @@ import (
 type exchange struct {
 	target route.Target // zero if it went to no model
 	cold   bool
+	phases string // of a cold start, as Server-Timing has them
 	// forward is the path for the function; empty means the request's own.
 	forward string
+	// call says that the request is a gRPC call; answer is the model's answer to it, whose trailer says how it ended.
+	call   bool
+	answer *http.Response
 	// event is nil unless the request is an event.
 	event *eventRequest
 	body  *requestBody // nil if there is none
@@ -43,11 +48,17 @@ func exchangeOf(ctx context.Context) *exchange {
 func fields(r *http.Request, line *zerolog.Event) {
 	x := exchangeOf(r.Context())
 	if x.target.Model != "" {
+		if x.answer != nil {
+			line.Int("rpc", rpc.Status(x.answer.Header, x.answer.Trailer))
+		}
 		line.Str("model", x.target.Model).Str("revision", x.target.Revision).Str("why", x.target.Why).Bool("cold", x.cold)
 	}
 }
 
 func (rt *Router) observe(r *http.Request, status int, took time.Duration) {
+	if x := exchangeOf(r.Context()); x.answer != nil && status == http.StatusOK {
+		status = rpc.Status(x.answer.Header, x.answer.Trailer)
+	}
 	rt.metrics.observe(exchangeOf(r.Context()), status, took)
 }
 

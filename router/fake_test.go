@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/knative"
 )
 
@@ -103,12 +104,19 @@ func replicaBackend(t testing.TB, replica http.HandlerFunc) *fakeBackend {
 	t.Cleanup(srv.Close)
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
+	calls := &http.Transport{Protocols: new(http.Protocols)}
+	calls.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(calls.CloseIdleConnections)
 	return &fakeBackend{RoundTripFn: func(r *http.Request) (*http.Response, error) {
 		out := r.Clone(r.Context())
 		out.Trailer = r.Trailer
 		out.Header.Set("Test-Revision", r.URL.Host)
 		out.URL.Host = srv.Listener.Addr().String()
-		res, err := transport.RoundTrip(out)
+		via := transport
+		if rpc.IsCall(r) {
+			via = calls
+		}
+		res, err := via.RoundTrip(out)
 		if err == nil {
 			res.Header.Set(knative.HeaderRevision, r.URL.Host) // as the engine does
 		}

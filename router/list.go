@@ -49,5 +49,5 @@ func (rt *Router) listV2(w http.ResponseWriter, _ *http.Request) error {
 
 // serverV2 is the Open Inference Protocol's server metadata.
 func (rt *Router) serverV2(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, map[string]any{"name": "weir", "version": rt.version, "extensions": []string{"binary_tensor_data"}})
+	return writeJSON(w, map[string]any{"name": serverName, "version": rt.version, "extensions": extensions})
 }

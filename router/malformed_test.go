@@ -56,6 +56,7 @@ func TestMalformed(t *testing.T) {
 		{"empty label", ask{path: "/v1/models/imagenet/labels/:predict"}, 404, "expected /v1/models"},
 		{"unknown tag", ask{path: predict, header: map[string]string{HeaderTag: "lite9"}}, 404, `has no tag "lite9"`},
 		{"unknown Knative tag", ask{path: predict, header: map[string]string{HeaderKnativeTag: long}}, 404, "has no tag"},
+		{"a host's tag that is gone", ask{path: predict, host: "lite9-imagenet.default.localhost:8080"}, 404, `has no tag "lite9"`},
 		{"unknown tag at a host", ask{path: "/", host: "imagenet.default.localhost", header: map[string]string{HeaderTag: "x"}}, 404, `has no tag "x"`},
 		{"contradicting tags", ask{path: predict, header: map[string]string{HeaderTag: "lite0", HeaderKnativeTag: "lite2"}}, 400, "contradicts"},
 		{"GET for a prediction", ask{method: "GET", path: predict}, 405, "takes POST, not GET"},

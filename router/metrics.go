@@ -2,7 +2,9 @@ package router
 
 import (
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	inFlight *prometheus.GaugeVec
 	cold     *prometheus.CounterVec
+	phases   *prometheus.HistogramVec
 
 	mu        sync.Mutex
 	revisions map[string]bool // those that had series at the last keep
@@ -37,10 +40,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		cold: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_router_cold_starts_total", Help: "Requests that waited for a replica to start.",
 		}, []string{"model", "revision"}),
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "weir_router_cold_start_seconds",
+			Help:    "What the phases of a cold start took: queue is all of the wait; process, library, load, warm and notice are the replica's start; predict is the first answer.",
+			Buckets: prometheus.ExponentialBuckets(.001, 2, 16),
+		}, []string{"model", "revision", "phase"}),
 		revisions: map[string]bool{},
 	}
 	var problems []error
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.inFlight, m.cold} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.inFlight, m.cold, m.phases} {
 		problems = append(problems, reg.Register(c))
 	}
 	return m, errors.Join(problems...)
@@ -55,6 +63,21 @@ func (m *metrics) observe(x *exchange, status int, took time.Duration) {
 	m.seconds.WithLabelValues(model, revision).Observe(took.Seconds())
 	if x.cold {
 		m.cold.WithLabelValues(model, revision).Inc()
+		m.observePhases(model, revision, x.phases)
+	}
+}
+
+// coldPhases are the phases of a cold start that an engine may tell in Server-Timing.
+var coldPhases = []string{"queue", "process", "library", "load", "warm", "notice", "predict"}
+
+// observePhases reads NAME;dur=MS, …; what it does not know it leaves out.
+func (m *metrics) observePhases(model, revision, timing string) {
+	for entry := range strings.SplitSeq(timing, ",") {
+		name, dur, _ := strings.Cut(strings.TrimSpace(entry), ";dur=")
+		ms, err := strconv.ParseFloat(dur, 64)
+		if err == nil && slices.Contains(coldPhases, name) {
+			m.phases.WithLabelValues(model, revision, name).Observe(ms / 1000)
+		}
 	}
 }
 
@@ -74,6 +97,7 @@ func (m *metrics) keep(services []knative.ServiceStatus) {
 			m.requests.DeletePartialMatch(gone)
 			m.seconds.DeletePartialMatch(gone)
 			m.cold.DeletePartialMatch(gone)
+			m.phases.DeletePartialMatch(gone)
 		}
 	}
 	m.revisions = now

@@ -26,6 +26,8 @@ var (
 const (
 	prefixV1 = "/v1/models/"
 	prefixV2 = "/v2/models/"
+	// prefixRepository is of Triton's load and unload.
+	prefixRepository = "/v2/repository/models/"
 )
 
 // parsePath reads the paths of models: of V1 (TensorFlow Serving) and V2 (Open Inference Protocol). ok is false if it is
@@ -33,6 +35,8 @@ const (
 func parsePath(path string) (c call, ok bool, err error) {
 	var rest string
 	switch {
+	case strings.HasPrefix(path, prefixRepository):
+		return parseRepository(path[len(prefixRepository):])
 	case strings.HasPrefix(path, prefixV1):
 		rest, ok = c.suffixV1(strings.TrimSuffix(path[len(prefixV1):], "/"))
 	case strings.HasPrefix(path, prefixV2):
@@ -75,15 +79,32 @@ func (c *call) suffixV1(rest string) (string, bool) {
 	return before, verb == "predict" || verb == "classify" || verb == "regress"
 }
 
-// suffixV2 cuts /infer or /ready off.
+// suffixV2 cuts what is asked of a model off.
 func (c *call) suffixV2(rest string) (string, bool) {
 	c.methods = reads
 	if before, ok := strings.CutSuffix(rest, "/infer"); ok {
 		c.methods = writes
 		return before, true
 	}
-	before, _ := strings.CutSuffix(rest, "/ready")
-	return before, true
+	for _, suffix := range []string{"/ready", "/config", "/stats"} {
+		if before, ok := strings.CutSuffix(rest, suffix); ok {
+			return before, true
+		}
+	}
+	return rest, true
+}
+
+// parseRepository reads MODEL/load, which asks the model and so wakes it, and MODEL/unload.
+func parseRepository(rest string) (c call, ok bool, err error) {
+	name, verb, _ := strings.Cut(rest, "/")
+	c = call{model: clip(name), methods: writes}
+	switch {
+	case name == "" || verb != "load" && verb != "unload":
+		return call{}, false, nil
+	case verb == "unload":
+		return c, true, errUnload
+	}
+	return c, true, nil
 }
 
 func parseVersion(text string) (int64, error) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 )
@@ -60,7 +61,13 @@ func (rt *Router) rewrite(p *httputil.ProxyRequest) {
 func answered(res *http.Response) error {
 	x := exchangeOf(res.Request.Context())
 	x.cold = res.Header.Get(knative.HeaderColdStart) == "true"
-	// The router has set its own, which say the same.
+	if x.call {
+		x.answer = res
+	}
+	if x.cold {
+		x.phases = res.Header.Get("Server-Timing")
+	}
+	// The router has set its own, which are the same ones.
 	res.Header.Del(knative.HeaderRevision)
 	res.Header.Del(server.HeaderRequestID)
 	if res.StatusCode != http.StatusSwitchingProtocols {
@@ -71,25 +78,42 @@ func answered(res *http.Response) error {
 
 // admit bounds a request for a model in time and size. The caller calls the returned function at the end.
 func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*http.Request, func(), error) {
-	d, err := rt.limits.timeout(r.Header)
+	d, err := rt.limits.timeout(r.Header, x.call)
 	if err != nil {
 		return nil, nil, err
 	}
-	if r.ContentLength > rt.limits.Body {
-		return nil, nil, &http.MaxBytesError{Limit: rt.limits.Body}
+	limit := rt.limits.Body
+	if x.call {
+		limit += rpc.Prefix
+	}
+	if r.ContentLength > limit {
+		return nil, nil, &http.MaxBytesError{Limit: limit}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), d)
 	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, rt.limits.Body)}
+		x.body = &requestBody{ReadCloser: r.Body}
+		if r.URL.Path != streamPath {
+			// A stream's messages are bounded one by one, by the function.
+			x.body.ReadCloser = http.MaxBytesReader(w, r.Body, limit)
+		}
 		r.Body = x.body
 	}
 	rc := http.NewResponseController(w)
 	// A context does not interrupt a client that neither sends nor reads; deadlines of the connection do. Not every one
 	// has them: one without goes by the context alone. The server takes them back after the request.
-	stop := context.AfterFunc(ctx, func() { _ = rc.SetReadDeadline(time.Now()) })
+	finished := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(finished)
+		_ = rc.SetReadDeadline(time.Now())
+	})
 	_ = rc.SetWriteDeadline(time.Now().Add(d + writeGrace))
-	return r, func() { stop(); cancel() }, nil
+	return r, func() {
+		if !stop() {
+			<-finished // The writer must not be used after its handler has returned.
+		}
+		cancel()
+	}, nil
 }
 
 // forward sends a request to x.target and copies the answer.
@@ -124,7 +148,7 @@ func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange) e
 func (rt *Router) copyAnswer(w http.ResponseWriter, r *http.Request) (aborted bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			aborted = true
@@ -138,8 +162,9 @@ func (rt *Router) copyAnswer(w http.ResponseWriter, r *http.Request) (aborted bo
 // time, broken off by a client that left, or malformed.
 func bodyError(ctx context.Context, err error) error {
 	_, large := errors.AsType[*http.MaxBytesError](err)
+	_, told := errors.AsType[*server.Error](err)
 	switch {
-	case large:
+	case large || told:
 		return err
 	case ctx.Err() != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return ctx.Err()

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/router/fetch"
@@ -40,6 +41,9 @@ type Router struct {
 	live     *live
 	proxy    *httputil.ReverseProxy
 	own      map[string]ownPath
+	calls    map[string]ownCall
+	// reflection tells gRPC clients of the router's services and its models'.
+	reflection *rpc.Reflection
 	// table is nil until the backend's state was read once.
 	table atomic.Pointer[route.Table]
 }
@@ -78,6 +82,7 @@ func New(o Options) (*Router, error) {
 	}
 	rt.proxy = rt.newProxy()
 	rt.own = rt.ownPaths()
+	rt.calls, rt.reflection = rt.ownCalls(), rpc.NewReflection(callServices...)
 	return rt, nil
 }
 

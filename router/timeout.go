@@ -6,14 +6,32 @@ import (
 	"strconv"
 	"time"
 
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 )
 
 // HeaderTimeout bounds a request: a Go duration (500ms) or seconds (1.5).
 const HeaderTimeout = "X-Weir-Timeout"
 
-// timeout returns how long a request may take.
-func (l Limits) timeout(h http.Header) (time.Duration, error) {
+// timeout returns how long a request may take. A call's client says it in gRPC's own way, too; the shorter one counts.
+func (l Limits) timeout(h http.Header, call bool) (time.Duration, error) {
+	d, err := l.headerTimeout(h)
+	if err != nil || !call {
+		return d, err
+	}
+	client, ok, err := rpc.Timeout(h)
+	switch {
+	case err != nil:
+		return 0, err
+	case !ok:
+		return d, nil
+	case h.Get(HeaderTimeout) == "":
+		return min(client, l.MaxTimeout), nil
+	}
+	return min(client, d), nil
+}
+
+func (l Limits) headerTimeout(h http.Header) (time.Duration, error) {
 	text := h.Get(HeaderTimeout)
 	if text == "" {
 		return l.Timeout, nil

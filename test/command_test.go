@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	psnet "github.com/shirou/gopsutil/v4/net"
 	"github.com/shirou/gopsutil/v4/process"
 
 	"weir.dev/weir/internal/harness"
@@ -34,6 +36,11 @@ func TestDeployOneOfYourOwn(t *testing.T) {
 	if err := json.Unmarshal([]byte(half()), &a); err != nil || !cmp.Equal(a.Predictions, []float64{2.5, 3, 4.5}) {
 		t.Errorf("half of 1, 2, 5 plus two is %v (%v)", a.Predictions, err)
 	}
+	for _, pid := range w.replicas(t) {
+		if where := listens(t, pid); len(where) != 1 || where[0] != "127.0.0.1" {
+			t.Errorf("a replica listens on %v: only this machine's router is to reach it", where)
+		}
+	}
 	w.must(t, "deploy", "half", "--model", "file://"+model, "--version", "2", "--tag", "next", "--traffic", "0")
 	half("--tag", "next")
 	half("--version", "2")
@@ -52,11 +59,58 @@ func TestDeployOneOfYourOwn(t *testing.T) {
 	if out := w.must(t, "logs", "half"); !strings.Contains(out, "half-0000") {
 		t.Errorf("logs have no line of a replica:\n%s", out)
 	}
+	var deployed knative.ServiceStatus
+	out := w.must(t, "deploy", "half", "--model", "file://"+model, "--wait=false", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &deployed); err != nil || deployed.Name != "half" {
+		t.Errorf("deploy without waiting says %v: %s", err, out)
+	}
 	w.must(t, "delete", "half")
 	if _, errs, err := w.Run(t.Context(), "predict", "half", "--json", writeFile(t, `{"instances":[1]}`)); err == nil || !strings.Contains(errs, "404") {
 		t.Errorf("predict after delete: %v: %s", err, errs)
 	}
 	await(t, 20*time.Second, "the replicas of a deleted service end", func() bool { return len(w.replicas(t)) == 0 })
+}
+
+// listens returns the addresses on which a process listens.
+func listens(t *testing.T, pid int) (where []string) {
+	t.Helper()
+	sockets, err := psnet.ConnectionsPid("tcp", int32(pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sockets {
+		if s.Status == "LISTEN" {
+			where = append(where, s.Laddr.IP)
+		}
+	}
+	return where
+}
+
+// TestEveryType serves a SavedModel with a tensor of every type, strings in rows and columns among them.
+func TestEveryType(t *testing.T) {
+	w := ownWeir(t, harness.Quick...)
+	w.must(t, "deploy", "dtypes", "--model", harness.Path("build/fixtures/dtypes/1"))
+	for _, c := range []struct{ name, path, body, want string }{
+		{"rows", "/v1/models/dtypes:predict", `{"instances":[{"bool":true,"uint8":255,"uint16":65535,"uint32":4294967295,"uint64":18446744073709551615,` +
+			`"int8":-128,"int16":-32768,"int32":-2147483648,"int64":-9223372036854775808,"float16":1.5,"bfloat16":-2,"float32":0.1,"float64":0.1,"string":"é"}]}`,
+			`{"predictions":[{"bfloat16":-2.0,"bool":true,"float16":1.5,"float32":0.1,"float64":0.1,"int16":-32768,"int32":-2147483648,"int64":-9223372036854775808,` +
+				`"int8":-128,"string":"é","uint16":65535,"uint32":4294967295,"uint64":18446744073709551615,"uint8":255}]}`},
+		{"strings", "/v1/models/dtypes:predict", `{"signature_name":"text","instances":[["a","bc"],["d",{"b64":"ZQ=="}]]}`,
+			`{"predictions":[{"length":[1,2],"upper":["A","BC"]},{"length":[1,1],"upper":["D","E"]}]}`},
+		{"no string", "/v1/models/dtypes:predict", `{"signature_name":"text","inputs":[[],[]]}`, `{"outputs":{"length":[[],[]],"upper":[[],[]]}}`},
+		{"V2", "/v2/models/dtypes/infer", `{"parameters":{"signature_name":"text"},"inputs":[{"name":"text","shape":[1,2],"datatype":"BYTES","data":["a","b"]}],"outputs":[{"name":"upper"}]}`,
+			`{"model_name":"dtypes","model_version":"1","outputs":[{"name":"upper","datatype":"BYTES","shape":[1,2],"data":["A","B"]}]}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req, err := http.NewRequest(http.MethodPost, w.URL(c.path), strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := do(t, req); got.status != http.StatusOK || strings.TrimSpace(string(got.body)) != c.want {
+				t.Errorf("%d\n got %s\nwant %s", got.status, got.body, c.want)
+			}
+		})
+	}
 }
 
 // TestDeployFromAnAddress serves a model from an archive behind an address.
@@ -91,9 +145,12 @@ func TestMistakes(t *testing.T) {
 		code int
 		says string
 	}{
-		{"unknown command", []string{"frobnicate"}, 1, "unknown command"},
+		{"unknown command", []string{"frobnicate"}, 2, "unknown command"},
+		{"too many arguments", []string{"status", "digits", "embed"}, 2, `"embed" is one argument too many`},
+		{"an argument where none is", []string{"down", "digits"}, 2, `"digits" is one argument too many`},
+		{"tag and version", []string{"predict", "digits", "--tag", "a", "--version", "1", "--json", "-"}, 2, "either --tag or --version"},
 		{"unknown flag", []string{"status", "--colour"}, 2, "unknown flag: --colour"},
-		{"unknown output", []string{"status", "-o", "xml"}, 2, `output "xml" is unknown: it is one of table, json`},
+		{"unknown output", []string{"status", "-o", "xml"}, 2, `output "xml" is unknown: it is one of table, wide, json`},
 		{"no name", []string{"predict", "--json", "-"}, 2, "NAME is missing"},
 		{"nothing to send", []string{"predict", "imagenet"}, 2, "give either --image or --json"},
 		{"unknown service", []string{"status", "nobody"}, 1, `no service "nobody": there is digits, embed, imagenet, router`},
@@ -104,14 +161,16 @@ func TestMistakes(t *testing.T) {
 		{"broken JSON", []string{"predict", "digits", "--json", writeFile(t, `{"instances": [`)}, 1, "400"},
 		{"no model", []string{"deploy", "x"}, 2, "--model is missing"},
 		{"no such folder", []string{"deploy", "x", "--model", "/nowhere"}, 1, "is no folder"},
+		{"no such folder as a URL", []string{"deploy", "x", "--model", "file:///nowhere"}, 1, "is no folder"},
 		{"a bad name", []string{"deploy", "Not_A_Name", "--model", empty}, 1, "Not_A_Name"},
+		{"a batch that is never full", []string{"deploy", "x", "--model", empty, "--batch", "16", "--concurrency", "4"}, 1, "a replica gets at most 4 requests at once"},
 		{"delete nothing", []string{"delete", "nobody"}, 1, "nobody"},
 		{"logs of nothing", []string{"logs", "nobody"}, 1, "nobody"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, errs, err := w.Run(t.Context(), c.args...)
 			code := 0
-			if e, ok := err.(*exec.ExitError); ok {
+			if e, ok := errors.AsType[*exec.ExitError](err); ok {
 				code = e.ExitCode()
 			}
 			if code != c.code || !strings.Contains(errs, c.says) {
@@ -129,7 +188,7 @@ func TestMistakes(t *testing.T) {
 func TestAModelThatDoesNotLoad(t *testing.T) {
 	w := ownWeir(t, append([]string{"-f", harness.Path("knative/20-digits.yaml")}, harness.Quick...)...)
 	_, errs, err := w.Run(t.Context(), "deploy", "empty", "--model", t.TempDir())
-	if err == nil || !strings.Contains(errs, "empty-00001 failed") || !strings.Contains(errs, "SavedModel") {
+	if err == nil || !strings.Contains(errs, "empty-00001 failed") || !strings.Contains(errs, "exit status 1: /") || !strings.Contains(errs, "is no SavedModel") {
 		t.Errorf("deploy of an empty folder: %v: %s", err, errs)
 	}
 	revisionOf(t, w, "/v1/models/digits:predict", nil)
@@ -205,7 +264,7 @@ func TestDrain(t *testing.T) {
 			if err == nil {
 				resp.Body.Close()
 				if resp.StatusCode != http.StatusOK {
-					err = &http.ProtocolError{ErrorString: resp.Status}
+					err = errors.New(resp.Status)
 				}
 			}
 			done <- err

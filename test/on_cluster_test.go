@@ -22,7 +22,7 @@ import (
 	"weir.dev/weir/knative"
 )
 
-// image is an image's address in the cluster's registry.
+// registry is an image's address in the cluster's registry.
 func registry(name string) string { return os.Getenv("WEIR_REGISTRY") + "/weir/" + name }
 
 // deployHalf pushes an image of half_plus_two and deploys it.

@@ -16,7 +16,7 @@ def export(folder: Path, variant: Variant) -> None:
     import keras
     import tensorflow as tf
 
-    from functions.export import saved_model
+    from functions.export import frozen, saved_model
 
     whole = classifier.keras_model(variant)
     # Without the classifier, which would only take room.
@@ -26,7 +26,7 @@ def export(folder: Path, variant: Variant) -> None:
     def serving_default(images):
         return {"embedding": model(images, training=False)}
 
-    saved_model.write(folder, saved_model.Servable(model), {"serving_default": serving_default})
+    frozen.write(folder, {"serving_default": serving_default})
     classifier.check(
         variant,
         floats=lambda x: saved_model.call(folder, "serving_default", images=x)["embedding"],

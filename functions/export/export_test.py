@@ -106,6 +106,20 @@ def test_every_sample_has_a_reference(name: str, version: int) -> None:
         assert np.fromfile(folder / entry["output"], "<f4").size == (1280 if name == "embed" else 1000)
 
 
+@pytest.mark.parametrize(("name", "version"), [("imagenet", 1), ("imagenet", 2), ("embed", 1)])
+def test_image_models_are_ready_to_run(name: str, version: int) -> None:
+    """Nothing is left to restore or to optimise when they are loaded, and signatures share their weights."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = BUILD / "models" / name / str(version) / "saved_model.pb"
+    graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0].graph_def
+    ops = [n.op for n in graph.node]
+    assert "_FusedConv2D" in ops and "_FusedDepthwiseConv2dNative" in ops
+    assert not {"VarHandleOp", "FusedBatchNormV3", "PartitionedCall", "StatefulPartitionedCall"} & set(ops)
+    large = [n.attr["value"].tensor.tensor_content for n in graph.node if n.op == "Const" and len(n.attr["value"].tensor.tensor_content) > 10_000]
+    assert len(large) == len(set(large))
+
+
 def test_samples_name_their_licence() -> None:
     for entry in json.loads((BUILD / "samples" / "samples.json").read_text()):
         assert entry["licence"] and entry["source"] and (BUILD / "samples" / entry["file"]).exists()

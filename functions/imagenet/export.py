@@ -16,7 +16,7 @@ def export(folder: Path, variant: Variant) -> None:
     """Writes the SavedModel and checks it."""
     import tensorflow as tf
 
-    from functions.export import saved_model
+    from functions.export import frozen, saved_model
 
     model = classifier.keras_model(variant)
     size = variant.size
@@ -29,7 +29,7 @@ def export(folder: Path, variant: Variant) -> None:
         return probabilities(images)
 
     signatures = {"serving_default": serving_default, "image_bytes": saved_model.image_signature(size, probabilities)}
-    saved_model.write(folder, saved_model.Servable(model), signatures)
+    frozen.write(folder, signatures)
     classifier.check(
         variant,
         floats=lambda x: saved_model.call(folder, "serving_default", images=x)["probabilities"],

@@ -26,6 +26,17 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
+	in := http.MaxBytesReader(w, r.Body, limit)
+	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
+	body, err := s.receive(w, r, func() ([]byte, error) { return s.decompress(in, encoding, r.ContentLength) })
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, badRequest("the body is shorter than its Content-Length of %d", r.ContentLength)
+	}
+	return body, err
+}
+
+// receive reads from a request's body within the limit of time and says what a client is told if that fails.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, read func() ([]byte, error)) ([]byte, error) {
 	control := http.NewResponseController(w)
 	end := time.Now().Add(s.limits.Read)
 	deadline := end
@@ -33,9 +44,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		deadline = d
 	}
 	_ = control.SetReadDeadline(deadline)
-	var in io.Reader = http.MaxBytesReader(w, r.Body, limit)
-	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
-	body, err := s.decompress(in, encoding, r.ContentLength)
+	body, err := read()
 	switch {
 	case err == nil:
 		// After an error the deadline stays, so that the rest of a body is not waited for.
@@ -45,10 +54,8 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, context.DeadlineExceeded
 	case isTimeout(err):
 		return nil, statusError(http.StatusRequestTimeout, "the body did not arrive within %v", s.limits.Read)
-	case errors.Is(err, io.ErrUnexpectedEOF) && encoding == "":
-		return nil, badRequest("the body is shorter than its Content-Length of %d", r.ContentLength)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || isAnswer(err) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || isAnswer(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, err
 	}
 	if r.Context().Err() != nil {

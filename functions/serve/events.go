@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,14 +38,15 @@ type eventState struct {
 func serveEvent(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
 	x := exchangeOf(r)
 	x.event.meta = st.meta
+	if mediaType(r.Header.Get("Content-Type")) == event.ApplicationCloudEventsBatchJSON {
+		x.event.structured = true
+		return s.serveBatch(st, w, r)
+	}
 	e, err := s.readEvent(w, r, &x.event)
 	if err != nil {
 		return err
 	}
-	if err := checkEvent(st, e); err != nil {
-		return err
-	}
-	answer, err := s.predictEvent(r.Context(), st, e, x.event.structured)
+	answer, err := s.answerData(r.Context(), st, e, x.event.structured)
 	if err != nil {
 		return err
 	}
@@ -59,29 +61,37 @@ func serveEvent(s *Server, st *state, w http.ResponseWriter, r *http.Request) er
 func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventState) (*event.Event, error) {
 	contentType := mediaType(r.Header.Get("Content-Type"))
 	switch {
-	case strings.HasPrefix(contentType, "application/cloudevents-batch"):
-		return nil, statusError(http.StatusUnsupportedMediaType, "batched events are not supported: send one event a request, in binary or structured mode")
 	case contentType == event.ApplicationCloudEventsJSON:
 		state.structured = true
 	case strings.HasPrefix(contentType, "application/cloudevents"):
-		return nil, statusError(http.StatusUnsupportedMediaType, "event format %q is not supported: expected %s", contentType, event.ApplicationCloudEventsJSON)
+		return nil, statusError(http.StatusUnsupportedMediaType, "event format %q is not supported: expected %s or %s",
+			contentType, event.ApplicationCloudEventsJSON, event.ApplicationCloudEventsBatchJSON)
 	}
 	body, err := s.readBody(w, r)
 	if err != nil {
 		return nil, err
 	}
+	return s.parseEvent(r.Context(), r.Header, body, state)
+}
+
+// parseEvent reads an event from a message's header and body.
+func (s *Server) parseEvent(ctx context.Context, header http.Header, body []byte, state *eventState) (*event.Event, error) {
 	if state.structured {
 		// The event is read by a library that is lenient and unbounded in depth; this is neither.
-		if err := checkStructured(s.scanner(body, false)); err != nil {
+		spaced, err := checkStructured(s.scanner(body, false))
+		if err != nil {
 			return nil, err
 		}
+		if spaced {
+			body = compact(body)
+		}
 	}
-	message := cehttp.NewMessage(r.Header, io.NopCloser(bytes.NewReader(body)))
+	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
 	if message.ReadEncoding() == binding.EncodingUnknown {
 		return nil, badRequest("expected a CloudEvent: Ce-Specversion 1.0, Ce-Id, Ce-Source and Ce-Type as headers, or Content-Type %s",
 			event.ApplicationCloudEventsJSON)
 	}
-	e, err := binding.ToEvent(r.Context(), message)
+	e, err := binding.ToEvent(ctx, message)
 	if err != nil {
 		return nil, badRequest("invalid CloudEvent: %v", oneLine(err))
 	}
@@ -95,21 +105,36 @@ func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventS
 	return e, nil
 }
 
-func checkStructured(scan *scanner) error {
+// checkStructured checks an event's JSON. spaced says that white space stands before data_base64's value, as most
+// programs write JSON: the library takes it for base64 unless datacontenttype came before.
+func checkStructured(scan *scanner) (spaced bool, err error) {
 	if scan.peek() != '{' {
-		return scan.fail("expected a CloudEvent as an object, got %s", scan.what())
+		return false, scan.fail("expected a CloudEvent as an object, got %s", scan.what())
 	}
 	has := make(map[string]bool)
-	err := scan.object(func(key string) error {
+	err = scan.object(func(key string) error {
 		if err := once(has, key, "the event"); err != nil {
 			return err
 		}
+		after := scan.i
+		scan.peek()
+		spaced = spaced || key == "data_base64" && scan.i > after
 		return scan.skip()
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	return scan.end()
+	return spaced, scan.end()
+}
+
+// compact returns JSON without white space.
+func compact(body []byte) []byte {
+	var b bytes.Buffer
+	b.Grow(len(body))
+	if err := json.Compact(&b, body); err != nil {
+		return body // the library says what is wrong with it
+	}
+	return b.Bytes()
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
@@ -196,9 +221,7 @@ func (s *Server) looksV2(e envelope) bool {
 // writeErrorEvent answers an error as an event, with the error's HTTP status.
 func (s *Server) writeErrorEvent(w http.ResponseWriter, r *http.Request, e *server.Error) {
 	x := exchangeOf(r)
-	data := appendString([]byte(`{"error":`), e.Message)
-	data = append(data, `,"status":`+itoa(e.Status)+"}"...)
-	reply, err := s.newEvent(x.event, TypeError, data)
+	reply, err := s.newEvent(x.event, TypeError, errorData(e))
 	if err == nil && e.Status >= 400 {
 		if e.RetryAfter > 0 {
 			w.Header().Set("Retry-After", retryAfter(e.RetryAfter))

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -67,6 +68,10 @@ func TestEventAnswers(t *testing.T) {
 		{"structured, V2", call{path: "/", header: structured, body: `{"specversion":"1.0","id":"e-1","source":"/test","type":"t","data":{"inputs":[{"datatype":"INT64","name":"int64","shape":[2],"data":[1,2]}]}}`}, true,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"int64_out","datatype":"INT64","shape":[2],"data":[1,2]}]}`},
 		{"structured, image", call{path: "/", header: structured, body: `{"specversion":"1.0","id":"e-1","source":"/test","type":"t","datacontenttype":"image/png","data_base64":"cG5n"}`}, true, image},
+		{"structured, image, as programs write JSON", call{path: "/", header: structured, body: `{"specversion": "1.0", "id": "e-1", "source": "/test", "type": "t",
+			"data_base64": "cG5n", "datacontenttype": "image/png"}`}, true, image},
+		{"structured, JSON as base64", call{path: "/", header: structured, body: `{"specversion": "1.0", "id": "e-1", "source": "/test", "type": "t", "data_base64": "` +
+			base64.StdEncoding.EncodeToString([]byte(rows)) + `"}`}, true, rowsOut},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

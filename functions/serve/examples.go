@@ -127,7 +127,8 @@ func (r *exampleReader) feature(name string) ([]byte, error) {
 
 // value appends one value to a feature's list. The first one decides the list's kind.
 func (r *exampleReader) value(name string, kind *featureKind, list []byte) ([]byte, error) {
-	got, start := kindNone, r.i
+	var got featureKind
+	start := r.i
 	switch c := r.peek(); {
 	case c == '"':
 		v, err := r.str()
@@ -184,22 +185,14 @@ func appendField(b []byte, field protowire.Number, v []byte) []byte {
 
 // predictExamples answers :classify and :regress.
 func (s *Server) predictExamples(ctx context.Context, st *state, a api, e envelope, sig model.Signature) ([]byte, error) {
-	method, verb := model.MethodClassify, "classify"
-	if a == apiV1Regress {
-		method, verb = model.MethodRegress, "regress"
-	}
-	if sig.Method != method {
-		return nil, badRequest("signature %q has method %q, expected %q for :%s", sig.Name, sig.Method, method, verb)
-	}
-	if len(sig.Inputs) != 1 || sig.Inputs[0].DType != model.Bytes {
-		return nil, badRequest("signature %q takes %s, expected one input of tf.Example messages", sig.Name, inputNames(sig))
+	if err := checkExamples(a, sig); err != nil {
+		return nil, err
 	}
 	examples, err := s.readExamples(e)
 	if err != nil {
 		return nil, err
 	}
-	in := model.Tensor{DType: model.Bytes, Shape: []int64{int64(len(examples))}, Strings: examples}
-	out, err := st.model.Predict(ctx, model.Request{Signature: sig.Name, Inputs: map[string]model.Tensor{sig.Inputs[0].Name: in}})
+	out, err := runExamples(ctx, st, a, sig, examples)
 	if err != nil {
 		return nil, err
 	}
@@ -207,4 +200,28 @@ func (s *Server) predictExamples(ctx context.Context, st *state, a api, e envelo
 		return writeRegression(out, int64(len(examples)), e.finite)
 	}
 	return writeClassification(out, int64(len(examples)), e.finite)
+}
+
+// checkExamples reports why a signature cannot classify or regress.
+func checkExamples(a api, sig model.Signature) error {
+	method, verb := model.MethodClassify, "classify"
+	if a == apiV1Regress {
+		method, verb = model.MethodRegress, "regress"
+	}
+	if sig.Method != method {
+		return badRequest("signature %q has method %q, expected %q for :%s", sig.Name, sig.Method, method, verb)
+	}
+	if len(sig.Inputs) != 1 || sig.Inputs[0].DType != model.Bytes {
+		return badRequest("signature %q takes %s, expected one input of tf.Example messages", sig.Name, inputNames(sig))
+	}
+	return nil
+}
+
+// runExamples runs a signature on serialised tf.Example messages.
+func runExamples(ctx context.Context, st *state, a api, sig model.Signature, examples [][]byte) (model.Response, error) {
+	if err := checkExamples(a, sig); err != nil {
+		return model.Response{}, err
+	}
+	in := model.Tensor{DType: model.Bytes, Shape: []int64{int64(len(examples))}, Strings: examples}
+	return st.model.Predict(ctx, model.Request{Signature: sig.Name, Inputs: map[string]model.Tensor{sig.Inputs[0].Name: in}})
 }

@@ -1,9 +1,12 @@
 package serve
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+
+	"weir.dev/weir/internal/report"
 )
 
 // serveLive answers 200 while the process can still become or be ready.
@@ -21,9 +24,21 @@ func failed(st *state) error {
 	return nil
 }
 
-// serveReady answers 200 once a loaded and warm model is set.
-func serveReady(_ *Server, _ *state, w http.ResponseWriter, _ *http.Request) error {
-	return writeText(w, "ready\n")
+// serveReady answers 200 once a loaded and warm model is set: as JSON, with how that went, to who accepts only that.
+func serveReady(s *Server, _ *state, w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Accept") != "application/json" {
+		return writeText(w, "ready\n")
+	}
+	var said report.Replica
+	if s.report != nil {
+		said = s.report()
+	}
+	said.Ready = true
+	body, err := json.Marshal(said)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, body)
 }
 
 func serveMetrics(s *Server, _ *state, w http.ResponseWriter, r *http.Request) error {

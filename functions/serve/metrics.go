@@ -18,7 +18,7 @@ type metrics struct {
 	handler  http.Handler
 }
 
-func newMetrics(name string) *metrics {
+func newMetrics(name string, more []prometheus.Collector) *metrics {
 	constant := prometheus.Labels{"model": name}
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -35,6 +35,7 @@ func newMetrics(name string) *metrics {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.requests, m.seconds, m.inFlight, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(more...)
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	return m
 }

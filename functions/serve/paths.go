@@ -27,13 +27,26 @@ const (
 	apiV2Model    api = "v2_model_ready"
 	apiV2Infer    api = "v2_infer"
 	apiV2List     api = "v2_list"
+	apiV2Config   api = "v2_config"
+	apiV2Stats    api = "v2_statistics"
+	apiV2Index    api = "v2_repository_index"
+	apiV2Load     api = "v2_repository_load"
+	apiV2Unload   api = "v2_repository_unload"
 	apiEvents     api = "events"
+	// Those of gRPC that predict; its others count as the API of REST that says the same.
+	apiRPCInfer    api = "grpc_infer"
+	apiRPCPredict  api = "grpc_predict"
+	apiRPCClassify api = "grpc_classify"
+	apiRPCRegress  api = "grpc_regress"
+	apiRPCMulti    api = "grpc_multi_inference"
+	apiRPCOther    api = "grpc_other"
 )
 
 // predicts reports whether the API runs the model.
 func (a api) predicts() bool {
 	switch a {
-	case apiV1Predict, apiV1Classify, apiV1Regress, apiImage, apiV2Infer, apiEvents:
+	case apiV1Predict, apiV1Classify, apiV1Regress, apiImage, apiV2Infer, apiEvents,
+		apiRPCInfer, apiRPCPredict, apiRPCClassify, apiRPCRegress, apiRPCMulti:
 		return true
 	}
 	return false
@@ -52,7 +65,7 @@ var verbs = map[string]api{"predict": apiV1Predict, "classify": apiV1Classify, "
 var fixed = map[string]api{
 	"": apiEvents, "/events": apiEvents, "/healthz": apiLive, "/readyz": apiReady, "/metrics": apiMetrics,
 	"/v1/models": apiV1List, "/v2": apiV2Server, "/v2/health/live": apiV2Live, "/v2/health/ready": apiV2Ready,
-	"/v2/models": apiV2List,
+	"/v2/models": apiV2List, "/v2/models/stats": apiV2Stats, "/v2/repository/index": apiV2Index,
 }
 
 // parsePath says what a path asks for; its api is apiNone if no API has such a path.
@@ -66,6 +79,9 @@ func parsePath(path string) target {
 	}
 	if rest, ok := strings.CutPrefix(path, "/v2/models/"); ok {
 		return parseV2(rest)
+	}
+	if rest, ok := strings.CutPrefix(path, "/v2/repository/models/"); ok {
+		return parseRepository(rest)
 	}
 	return target{api: apiNone}
 }
@@ -87,17 +103,31 @@ func parseV1(rest string) target {
 	return t
 }
 
+// suffixes of a V2 path.
+var suffixes = map[string]api{"infer": apiV2Infer, "ready": apiV2Model, "config": apiV2Config, "stats": apiV2Stats}
+
 func parseV2(rest string) target {
 	t := target{api: apiV2Metadata}
-	if before, ok := strings.CutSuffix(rest, "/infer"); ok {
-		t.api, rest = apiV2Infer, before
-	} else if before, ok := strings.CutSuffix(rest, "/ready"); ok {
-		t.api, rest = apiV2Model, before
+	if i := strings.LastIndexByte(rest, '/'); i >= 0 {
+		if a, ok := suffixes[rest[i+1:]]; ok {
+			t.api, rest = a, rest[:i]
+		}
 	}
 	if !t.parts(rest, false) {
 		return target{api: apiNone}
 	}
 	return t
+}
+
+func parseRepository(rest string) target {
+	name, verb, _ := strings.Cut(rest, "/")
+	switch {
+	case name != "" && verb == "load":
+		return target{api: apiV2Load, model: name}
+	case name != "" && verb == "unload":
+		return target{api: apiV2Unload, model: name}
+	}
+	return target{api: apiNone}
 }
 
 // parts reads MODEL[/versions/V|/labels/L].
@@ -141,6 +171,11 @@ func (s *Server) routes() map[api]route {
 		apiV2Metadata: {methods: get, serve: serveV2Metadata},
 		apiV2Model:    {methods: get, serve: serveV2Model},
 		apiV2Infer:    {methods: post, serve: serveV2Infer},
+		apiV2Config:   {methods: get, serve: serveV2Config},
+		apiV2Stats:    {methods: get, serve: serveV2Statistics},
+		apiV2Index:    {methods: post, early: true, serve: serveV2Index},
+		apiV2Load:     {methods: post, serve: serveV2Load},
+		apiV2Unload:   {methods: post, serve: serveV2Unload},
 	}
 }
 
@@ -148,5 +183,5 @@ func (s *Server) routes() map[api]route {
 func serveNone(s *Server, _ *state, _ http.ResponseWriter, r *http.Request) error {
 	m := s.name
 	return statusError(http.StatusNotFound, "no %s here: expected /v1/models/%s[/versions/V|/labels/L][:predict|:classify|:regress|/metadata], "+
-		"/v2/models/%s[/versions/V][/infer|/ready], POST / or /events for CloudEvents, /healthz, /readyz or /metrics", r.URL.Path, m, m)
+		"/v2/models/%s[/versions/V][/infer|/ready|/config|/stats], /v2/repository/index, POST / or /events for CloudEvents, /healthz, /readyz or /metrics", r.URL.Path, m, m)
 }

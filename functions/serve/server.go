@@ -9,9 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/report"
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 )
 
@@ -26,6 +29,10 @@ type Options struct {
 	Source string
 	// Revision is named in answers and in answered events. If empty, the environment's K_REVISION.
 	Revision string
+	// Metrics are served besides the server's own.
+	Metrics []prometheus.Collector
+	// Report is what /readyz says as JSON once there is a model. If nil, only that it is ready.
+	Report func() report.Replica
 }
 
 // Server answers the requests of one model. It is safe for concurrent use.
@@ -36,8 +43,13 @@ type Server struct {
 	limits   Limits
 	log      zerolog.Logger
 	metrics  *metrics
+	report   func() report.Replica
 	state    atomic.Pointer[state]
 	handlers map[api]http.Handler
+	// calls are the handlers of gRPC methods, by their paths.
+	calls      map[string]http.Handler
+	reflection *rpc.Reflection
+	statistics statistics
 }
 
 // state is what the server serves: a model, or why there is none. It is replaced as a whole.
@@ -55,7 +67,7 @@ const headerRevision = "X-Weir-Revision"
 // New makes a Server that is not ready until SetModel is called.
 func New(o Options) (*Server, error) {
 	if o.Name == "" || strings.ContainsAny(o.Name, "/:") {
-		return nil, errors.New("serve: Options.Name must be a name without / and :")
+		return nil, errors.New("serve: Options.Name must be a name that has neither / nor : in it")
 	}
 	s := &Server{
 		name:     o.Name,
@@ -63,13 +75,20 @@ func New(o Options) (*Server, error) {
 		revision: or(o.Revision, os.Getenv("K_REVISION")),
 		limits:   o.Limits.withDefaults(),
 		log:      o.Log,
-		metrics:  newMetrics(o.Name),
+		metrics:  newMetrics(o.Name, o.Metrics),
+		report:   o.Report,
 	}
 	s.state.Store(&state{err: errLoading})
 	s.handlers = make(map[api]http.Handler)
 	for a, r := range s.routes() {
 		s.handlers[a] = s.adapt(a, r)
 	}
+	s.calls = make(map[string]http.Handler)
+	for path, m := range rpcRoutes() {
+		s.calls[path] = s.adaptCall(m.api, m.route)
+	}
+	s.calls[""] = s.adaptCall(apiRPCOther, route{early: true, serve: serveOtherRPC})
+	s.reflection = rpc.NewReflection(rpcServices...)
 	return s, nil
 }
 
@@ -77,7 +96,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) SetModel(m model.Model) {
 	meta := m.Metadata()
 	meta.Name = s.name
-	s.state.Store(&state{model: m, meta: meta})
+	s.state.Store(&state{model: counted{m, &s.statistics}, meta: meta})
 }
 
 // SetFailed says that the model cannot be loaded: the server is neither ready nor healthy from now on.
@@ -91,6 +110,15 @@ var errFailed = errors.New("model failed to load")
 // Handler returns the handler of every path.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rpc.IsCall(r) {
+			call, ok := s.calls[r.URL.Path]
+			if !ok {
+				call = s.calls[""]
+			}
+			ctx := context.WithValue(r.Context(), exchangeKey{}, &exchange{tag: r.Header.Get(HeaderTag)})
+			call.ServeHTTP(w, r.WithContext(ctx))
+			return
+		}
 		t := parsePath(r.URL.Path)
 		if t.api == apiV1Predict && isImage(r.Header.Get("Content-Type")) {
 			t.api = apiImage
@@ -108,9 +136,22 @@ func (s *Server) Handler() http.Handler {
 type exchange struct {
 	target target
 	event  eventState
+	// tag is the one that the router took, if it says so.
+	tag string
 }
 
 type exchangeKey struct{}
+
+// HeaderTag names the tag by which the router chose this revision.
+const HeaderTag = "X-Weir-Tag"
+
+func tagOf(ctx context.Context) string {
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return ""
+	}
+	return x.tag
+}
 
 func exchangeOf(r *http.Request) *exchange {
 	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
@@ -129,16 +170,29 @@ type route struct {
 	serve func(s *Server, st *state, w http.ResponseWriter, r *http.Request) error
 }
 
+// adapt serves an API over HTTP.
 func (s *Server) adapt(a api, rt route) http.Handler {
+	var writeError func(http.ResponseWriter, *http.Request, *server.Error)
+	if a == apiEvents {
+		writeError = s.writeErrorEvent
+	}
+	return s.adaptWith(a, rt, writeError)
+}
+
+// adaptCall serves an API over gRPC.
+func (s *Server) adaptCall(a api, rt route) http.Handler { return s.adaptWith(a, rt, rpc.WriteError) }
+
+func (s *Server) adaptWith(a api, rt route, writeError func(http.ResponseWriter, *http.Request, *server.Error)) http.Handler {
 	o := server.Options{
-		Log:       &s.log,
-		Translate: translate,
+		Log:        &s.log,
+		Translate:  translate,
+		WriteError: writeError,
 		Observe: func(_ *http.Request, status int, took time.Duration) {
 			s.metrics.observe(a, status, took)
+			if a.predicts() {
+				s.statistics.observe(status, took)
+			}
 		},
-	}
-	if a == apiEvents {
-		o.WriteError = s.writeErrorEvent
 	}
 	return server.Adapt(func(w http.ResponseWriter, r *http.Request) error {
 		if r.ContentLength != 0 {
@@ -162,6 +216,11 @@ func (s *Server) adapt(a api, rt route) http.Handler {
 			return err
 		}
 		defer cancel()
+		if err := ctx.Err(); err != nil {
+			return err // it is late already
+		}
+		w, done := compressed(w, r)
+		defer done()
 		return rt.serve(s, st, w, r.WithContext(ctx))
 	}, o)
 }

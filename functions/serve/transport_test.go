@@ -95,7 +95,7 @@ func TestLyingContentLength(t *testing.T) {
 			if resp.StatusCode != tt.status || !strings.Contains(body, tt.want) {
 				t.Errorf("status %d, want %d: %s", resp.StatusCode, tt.status, body)
 			}
-			if resp, body := raw(t, addr, tests[len(tests)-1].request, false); resp.StatusCode != 200 {
+			if resp, body := raw(t, addr, tests[len(tests)-1].request, false); resp.StatusCode != http.StatusOK {
 				t.Errorf("the next good request: status %d: %s", resp.StatusCode, body)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 // checkTarget reports whether the path's model, version and label are those that are served.
 func checkTarget(st *state, t target) error {
 	if t.model != st.meta.Name {
-		return model.Errorf(model.NotFound, "model %q not found: this server has %q", t.model, st.meta.Name)
+		return noModel(t.model, st.meta.Name)
 	}
 	if t.version != "" {
 		if err := checkVersion(st, t.version); err != nil {
@@ -21,6 +21,18 @@ func checkTarget(st *state, t target) error {
 	}
 	if t.label != "" && !slices.Contains(st.meta.Labels, t.label) {
 		return model.Errorf(model.NotFound, "model %q has no version label %q: it has %s", st.meta.Name, t.label, orNone(st.meta.Labels))
+	}
+	return nil
+}
+
+func noModel(name, has string) error {
+	return model.Errorf(model.NotFound, "model %q not found: this server has %q", name, has)
+}
+
+// checkName is checkTarget before there is a model.
+func (s *Server) checkName(name string) error {
+	if name != s.name {
+		return noModel(name, s.name)
 	}
 	return nil
 }

@@ -25,15 +25,26 @@ func serveV2Ready(_ *Server, _ *state, w http.ResponseWriter, _ *http.Request) e
 }
 
 func serveV2Server(_ *Server, _ *state, w http.ResponseWriter, _ *http.Request) error {
-	version := "(devel)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
-	}
 	return encodeJSON(w, struct {
 		Name       string   `json:"name"`
 		Version    string   `json:"version"`
 		Extensions []string `json:"extensions"`
-	}{"weir", version, []string{"binary_tensor_data"}})
+	}{serverName, serverVersion(), Extensions()})
+}
+
+// serverName is what the server's metadata says.
+const serverName = "weir"
+
+func serverVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// Extensions are those of the Open Inference Protocol that weir has.
+func Extensions() []string {
+	return []string{"binary_tensor_data", "model_configuration", "model_repository", "statistics"}
 }
 
 func serveV2Model(_ *Server, st *state, w http.ResponseWriter, r *http.Request) error {
@@ -65,11 +76,7 @@ func serveV2Metadata(_ *Server, st *state, w http.ResponseWriter, r *http.Reques
 	if err := checkTarget(st, exchangeOf(r).target); err != nil {
 		return err
 	}
-	name := r.URL.Query().Get("signature_name")
-	if _, ok := st.meta.Signatures[model.DefaultSignature]; name == "" && !ok && len(st.meta.Signatures) > 0 {
-		name = signatureNames(st.meta)[0]
-	}
-	sig, err := signature(st, name)
+	sig, err := shownSignature(st, r.URL.Query().Get("signature_name"))
 	if err != nil {
 		return err
 	}
@@ -77,6 +84,14 @@ func serveV2Metadata(_ *Server, st *state, w http.ResponseWriter, r *http.Reques
 		Name: st.meta.Name, Versions: []string{strconv.FormatInt(st.meta.Version, 10)}, Platform: st.meta.Platform,
 		Inputs: v2Tensors(sig.Inputs), Outputs: v2Tensors(sig.Outputs),
 	})
+}
+
+// shownSignature is the signature that metadata tells of: the one that is named, else the default one, else the first.
+func shownSignature(st *state, name string) (model.Signature, error) {
+	if _, ok := st.meta.Signatures[model.DefaultSignature]; name == "" && !ok && len(st.meta.Signatures) > 0 {
+		name = signatureNames(st.meta)[0]
+	}
+	return signature(st, name)
 }
 
 func v2Tensors(specs []model.TensorSpec) []v2Tensor {
@@ -124,26 +139,31 @@ func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, bina
 	if err != nil {
 		return v2Answer{}, err
 	}
-	sig, err := req.choose(st)
+	out, err := s.predictV2(ctx, st, req, len(tail) > 0)
 	if err != nil {
 		return v2Answer{}, err
+	}
+	return writeInfer(st, req, out, binary)
+}
+
+// predictV2 predicts. The limit of instances is one of JSON: data that came in binary form is bounded by its size.
+func (s *Server) predictV2(ctx context.Context, st *state, req inferRequest, unlimited bool) (model.Response, error) {
+	sig, err := req.choose(st)
+	if err != nil {
+		return model.Response{}, err
 	}
 	in := model.Request{Signature: sig.Name, Inputs: make(map[string]model.Tensor, len(req.inputs))}
 	for _, t := range req.inputs {
 		spec, _ := sig.Input(t.name)
-		if len(tail) == 0 && spec.Batched() && len(t.shape) > 0 && t.shape[0] > int64(s.limits.Instances) {
-			return v2Answer{}, tooMany(s.limits.Instances)
+		if !unlimited && spec.Batched() && len(t.shape) > 0 && t.shape[0] > int64(s.limits.Instances) {
+			return model.Response{}, tooMany(s.limits.Instances)
 		}
 		in.Inputs[t.name] = t.tensor
 	}
 	for _, o := range req.outputs {
 		in.Outputs = append(in.Outputs, o.name)
 	}
-	out, err := st.model.Predict(ctx, in)
-	if err != nil {
-		return v2Answer{}, err
-	}
-	return writeInfer(st, req, out, binary)
+	return st.model.Predict(ctx, in)
 }
 
 // choose finds the signature that a request means: the one that its parameters name, else the default one if the

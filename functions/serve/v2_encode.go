@@ -2,9 +2,7 @@ package serve
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"weir.dev/weir/functions/model"
@@ -33,13 +31,11 @@ func (a v2Answer) write(w http.ResponseWriter) error {
 
 // writeInfer encodes the outputs that were asked for, in the order in which they were; all by name if none were.
 func writeInfer(st *state, req inferRequest, out model.Response, binary bool) (v2Answer, error) {
-	wanted := req.outputs
-	if len(wanted) == 0 {
-		for _, name := range slices.Sorted(maps.Keys(out.Outputs)) {
-			wanted = append(wanted, inferOutput{name: name, binary: req.binary})
-		}
-	}
 	var a v2Answer
+	wanted, err := req.wanted(out)
+	if err != nil {
+		return a, err
+	}
 	w := &tensorWriter{finite: true, noHalves: true, text: true}
 	w.b = append(appendString(append(w.b, `{"model_name":`...), st.meta.Name), `,"model_version":"`...)
 	w.b = append(strconv.AppendInt(w.b, st.meta.Version, 10), '"')
@@ -48,10 +44,7 @@ func writeInfer(st *state, req inferRequest, out model.Response, binary bool) (v
 	}
 	w.b = append(w.b, `,"outputs":[`...)
 	for i, o := range wanted {
-		t, ok := out.Outputs[o.name]
-		if !ok {
-			return a, fmt.Errorf("the model gave no output %q", o.name)
-		}
+		t := out.Outputs[o.name]
 		if i > 0 {
 			w.b = append(w.b, ',')
 		}
@@ -73,6 +66,8 @@ func writeInfer(st *state, req inferRequest, out model.Response, binary bool) (v
 	a.json = w.b
 	return a, nil
 }
+
+func errNoOutput(name string) error { return fmt.Errorf("the model gave no output %q", name) }
 
 // head writes what an output says of itself before its data.
 func (w *tensorWriter) head(name string, t model.Tensor) {

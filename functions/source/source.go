@@ -1,15 +1,11 @@
-// Package source finds a model by its address: a folder, file://, or the https:// address of an archive, which is fetched
-// once into a cache by content, checked and unpacked. It knows nothing of what a model is.
+// Package source finds a model by its address: a folder, file://, or the address of an archive at https://, s3://, gs://
+// or azblob://, which is fetched once into a cache by content, checked and unpacked. It knows nothing of what a model is.
 package source
 
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,12 +25,17 @@ type Options struct {
 	MaxArchive, MaxModel int64
 	// Client makes the requests. If nil, one that gives up on a server that says nothing for a minute.
 	Client *http.Client
+	// Program is weir-fetch, which reads buckets. If empty, the one beside this program, or one folder up, or in PATH.
+	Program string
+	// Pause is the time before a fetch that broke off goes on, the first time; it doubles with each. If zero, a second.
+	Pause time.Duration
 	// Log gets the progress of a fetch.
 	Log zerolog.Logger
 }
 
 func (o Options) withDefaults() (Options, error) {
 	o.MaxArchive, o.MaxModel = cmp.Or(o.MaxArchive, 8<<30), cmp.Or(o.MaxModel, 32<<30)
+	o.Pause = cmp.Or(o.Pause, time.Second)
 	if o.Client == nil {
 		o.Client = &http.Client{Transport: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
@@ -53,7 +54,9 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // Fetch returns the folder of the model that uri means. An archive (.tar, .tar.gz, .tgz or .zip) may be pinned by
-// #sha256=HEX; pinned ones that are in the cache are not fetched again. Plain http is for this machine only.
+// #sha256=HEX; one that is in the cache is not asked for again, and one without a digest is fetched again only if its
+// server says that it has changed. Many processes may fetch into one cache at a time: one of them does, the others wait.
+// Plain http is for this machine only.
 func Fetch(ctx context.Context, uri string, o Options) (dir string, err error) {
 	u, err := parse(uri)
 	if err != nil {
@@ -93,7 +96,7 @@ func Check(uri string) error {
 func parse(uri string) (*url.URL, error) {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" || !strings.Contains(uri, "://") {
-		return &url.URL{Scheme: "file", Path: uri}, nil
+		return &url.URL{Scheme: "file", Path: uri}, nil //nolint:nilerr // what is no URL is a path
 	}
 	switch u.Scheme {
 	case "file":
@@ -101,12 +104,16 @@ func parse(uri string) (*url.URL, error) {
 			return nil, fmt.Errorf("model %s: a file of host %q: expected file:///path", uri, u.Host)
 		}
 	case "https":
+	case "s3", "gs", "azblob":
+		if u.Host == "" || strings.Trim(u.Path, "/") == "" {
+			return nil, fmt.Errorf("model %s: expected %s://BUCKET/ARCHIVE", u.Redacted(), u.Scheme)
+		}
 	case "http":
 		if !loopback(u.Hostname()) {
 			return nil, fmt.Errorf("model %s: http is for this machine only, as anybody on the way could change the model: use https", u.Redacted())
 		}
 	default:
-		return nil, fmt.Errorf("model %s: %q is not known here: expected a folder, file:// or https://", u.Redacted(), u.Scheme)
+		return nil, fmt.Errorf("model %s: %q is not known here: expected a folder, file://, https://, s3://, gs:// or azblob://", u.Redacted(), u.Scheme)
 	}
 	return u, nil
 }
@@ -114,98 +121,4 @@ func parse(uri string) (*url.URL, error) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// fetchArchive downloads, checks and unpacks, each step into a temporary name, so that the cache has whole models only.
-func fetchArchive(ctx context.Context, u *url.URL, o Options) (dir string, err error) {
-	pinned, err := digest(u.Fragment)
-	if err != nil {
-		return "", err
-	}
-	if pinned != "" {
-		if dir := filepath.Join(o.Cache, pinned); isDir(dir) {
-			return dir, nil
-		}
-	}
-	format, err := archiveFormat(u.Path)
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(o.Cache, 0o755); err != nil {
-		return "", fmt.Errorf("cache folder: %w", err)
-	}
-	archive, err := os.CreateTemp(o.Cache, ".fetch-*")
-	if err != nil {
-		return "", fmt.Errorf("cache folder: %w", err)
-	}
-	defer func() { err = errors.Join(err, archive.Close(), os.Remove(archive.Name())) }()
-	sum, err := download(ctx, u, archive, o)
-	if err != nil {
-		return "", err
-	}
-	if pinned != "" && sum != pinned {
-		return "", fmt.Errorf("its digest is sha256=%s, expected sha256=%s: it is not the model that was meant", sum, pinned)
-	}
-	return unpackInto(filepath.Join(o.Cache, sum), archive, format, o)
-}
-
-// digest reads sha256=HEX.
-func digest(fragment string) (string, error) {
-	if fragment == "" {
-		return "", nil
-	}
-	sum, ok := strings.CutPrefix(fragment, "sha256=")
-	if raw, err := hex.DecodeString(sum); !ok || err != nil || len(raw) != sha256.Size {
-		return "", fmt.Errorf("#%s is no digest: expected #sha256= and 64 hex digits", fragment)
-	}
-	return strings.ToLower(sum), nil
-}
-
-func isDir(name string) bool {
-	info, err := os.Stat(name)
-	return err == nil && info.IsDir()
-}
-
-// download copies the archive to w and returns its SHA-256.
-func download(ctx context.Context, u *url.URL, w io.Writer, o Options) (string, error) {
-	plain := *u
-	plain.Fragment = ""
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, plain.String(), nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := o.Client.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("fetch: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("fetch: the server answered %s", resp.Status)
-	}
-	hash := sha256.New()
-	p := &progress{log: o.Log, of: resp.ContentLength, last: time.Now()}
-	n, err := io.Copy(io.MultiWriter(w, hash, p), io.LimitReader(resp.Body, o.MaxArchive+1))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("fetch broke off after %d bytes: %w", n, err)
-	case n > o.MaxArchive:
-		return "", fmt.Errorf("it is over the limit of %d bytes", o.MaxArchive)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// progress logs a line every few seconds.
-type progress struct {
-	log      zerolog.Logger
-	done, of int64
-	last     time.Time
-}
-
-func (p *progress) Write(b []byte) (int, error) {
-	p.done += int64(len(b))
-	if now := time.Now(); now.Sub(p.last) > 2*time.Second {
-		p.last = now
-		p.log.Info().Int64("bytes", p.done).Int64("of", p.of).Msg("fetching the model")
-	}
-	return len(b), nil
 }

@@ -33,7 +33,7 @@ func archiveFormat(name string) (string, error) {
 
 // unpackInto unpacks an archive to dir, whole or not at all.
 func unpackInto(dir string, archive *os.File, format string, o Options) (string, error) {
-	if isDir(dir) {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return dir, nil
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".unpack-*")
@@ -45,7 +45,7 @@ func unpackInto(dir string, archive *os.File, format string, o Options) (string,
 	}
 	if err := os.Rename(tmp, dir); err != nil {
 		err = errors.Join(err, os.RemoveAll(tmp))
-		if isDir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			return dir, nil // another replica was faster
 		}
 		return "", err

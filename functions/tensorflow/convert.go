@@ -3,6 +3,7 @@ package tensorflow
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"runtime"
 	"sync"
 	"unsafe"
@@ -13,39 +14,45 @@ import (
 	"weir.dev/weir/functions/model"
 )
 
-// toTF copies a tensor into TensorFlow's memory. It has been checked against a signature.
-func toTF(t model.Tensor) (*tf.Tensor, error) {
-	switch t.DType {
-	case model.Bytes:
-		return stringsToTF(t)
-	case model.Float16, model.BFloat16:
-		raw, err := tf.ReadTensor(tf.Uint16, t.Shape, bytes.NewReader(t.Data))
-		if err != nil {
-			return nil, fmt.Errorf("tensor: %w", err)
-		}
-		return bitcast(raw, tfTypes[t.DType])
-	}
-	if len(t.Data) == 0 {
-		return emptyTF(t)
-	}
-	out, err := tf.ReadTensor(tfTypes[t.DType], t.Shape, bytes.NewReader(t.Data))
-	if err != nil {
-		return nil, fmt.Errorf("tensor: %w", err)
-	}
-	return out, nil
+// converter makes tensors that the binding cannot make itself, each with a small graph. It is safe for concurrent use.
+type converter struct {
+	mu     sync.Mutex
+	graphs map[tf.DataType]*conversion
 }
 
-// emptyTF makes a tensor without elements: TensorFlow gives it no memory to read into.
-func emptyTF(t model.Tensor) (*tf.Tensor, error) {
-	out, err := tf.ReadTensor(tfTypes[t.DType], t.Shape, bytes.NewReader(nil))
+// conversion is a graph that makes a tensor of one type.
+type conversion struct {
+	session        *tf.Session
+	in, shape, out tf.Output
+}
+
+// carriers are the types under which elements reach a graph that gives them their own type: the binding has no Go type
+// for 16-bit floats and refuses 32- and 64-bit unsigned integers.
+var carriers = map[model.DType]tf.DataType{
+	model.Float16: tf.Uint16, model.BFloat16: tf.Uint16, model.Uint32: tf.Int32, model.Uint64: tf.Int64,
+}
+
+// toTF copies a tensor into TensorFlow's memory. It has been checked against a signature.
+func (c *converter) toTF(t model.Tensor) (*tf.Tensor, error) {
+	if t.DType == model.Bytes {
+		return c.stringsToTF(t)
+	}
+	carrier, carried := carriers[t.DType]
+	if !carried {
+		carrier = tfTypes[t.DType]
+	}
+	out, err := tf.ReadTensor(carrier, t.Shape, bytes.NewReader(t.Data))
 	if err != nil {
 		return nil, fmt.Errorf("tensor: %w", err)
+	}
+	if carried {
+		return c.convert(out, tfTypes[t.DType], nil)
 	}
 	return out, nil
 }
 
 // stringsToTF copies a Bytes tensor. TensorFlow copies each string, so that ours need not be copied for the call.
-func stringsToTF(t model.Tensor) (*tf.Tensor, error) {
+func (c *converter) stringsToTF(t model.Tensor) (*tf.Tensor, error) {
 	flat := make([]string, len(t.Strings))
 	for i, s := range t.Strings {
 		flat[i] = unsafe.String(unsafe.SliceData(s), len(s))
@@ -59,11 +66,58 @@ func stringsToTF(t model.Tensor) (*tf.Tensor, error) {
 		return nil, fmt.Errorf("tensor: %w", err)
 	}
 	if len(t.Shape) > 1 {
-		if err := out.Reshape(t.Shape); err != nil {
+		// Tensor.Reshape refuses strings.
+		return c.convert(out, tf.String, t.Shape)
+	}
+	return out, nil
+}
+
+// convert gives a tensor another type of the same size; of strings, another shape.
+func (c *converter) convert(t *tf.Tensor, to tf.DataType, shape []int64) (*tf.Tensor, error) {
+	g, err := c.conversion(t.DataType(), to)
+	if err != nil {
+		return nil, fmt.Errorf("convert to %v: %w", to, err)
+	}
+	feeds := map[tf.Output]*tf.Tensor{g.in: t}
+	if to == tf.String {
+		if feeds[g.shape], err = tf.NewTensor(shape); err != nil {
 			return nil, fmt.Errorf("tensor: %w", err)
 		}
 	}
-	return out, nil
+	out, err := g.session.Run(feeds, []tf.Output{g.out}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("convert to %v: %w", to, err)
+	}
+	return out[0], nil
+}
+
+// conversion returns the graph for a type, made on its first use.
+func (c *converter) conversion(from, to tf.DataType) (*conversion, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.graphs[to]; g != nil {
+		return g, nil
+	}
+	s := op.NewScope()
+	g := &conversion{in: op.Placeholder(s, from)}
+	if to == tf.String {
+		g.shape = op.Placeholder(s.SubScope("shape"), tf.Int64)
+		g.out = op.Reshape(s, g.in, g.shape)
+	} else {
+		g.out = op.Bitcast(s, g.in, to)
+	}
+	graph, err := s.Finalize()
+	if err != nil {
+		return nil, err
+	}
+	if g.session, err = tf.NewSession(graph, nil); err != nil {
+		return nil, err
+	}
+	if c.graphs == nil {
+		c.graphs = map[tf.DataType]*conversion{}
+	}
+	c.graphs[to] = g
+	return g, nil
 }
 
 // fromTF copies a tensor out of TensorFlow's memory.
@@ -95,65 +149,21 @@ func flatStrings(t *tf.Tensor) (flat []string, err error) {
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	if len(t.Shape()) > 1 {
-		if err := t.Reshape([]int64{n}); err != nil {
-			return nil, err
-		}
-	}
-	err = guard(func() {
-		switch v := t.Value().(type) {
-		case string:
-			flat = []string{v}
-		case []string:
-			flat = v
-		}
-	})
+	flat = make([]string, 0, n)
+	err = guard(func() { flat = appendStrings(flat, reflect.ValueOf(t.Value())) })
 	return flat, err
 }
 
-// bitcasts are the graphs that turn 16-bit integers into the 16-bit floats that Go and the binding have no type for.
-var bitcasts struct {
-	sync.Mutex
-	by map[tf.DataType]*bitcaster
-}
-
-type bitcaster struct {
-	session *tf.Session
-	in, out tf.Output
-}
-
-// bitcast gives a tensor another type of the same size.
-func bitcast(t *tf.Tensor, to tf.DataType) (*tf.Tensor, error) {
-	b, err := bitcasterTo(to)
-	if err != nil {
-		return nil, fmt.Errorf("bitcast: %w", err)
+// appendStrings appends a string, or the strings in nested lists: as what a tensor is given depends on its rank.
+func appendStrings(flat []string, v reflect.Value) []string {
+	switch {
+	case v.Kind() == reflect.String:
+		return append(flat, v.String())
+	case v.Type().Elem().Kind() == reflect.String:
+		return append(flat, v.Interface().([]string)...)
 	}
-	out, err := b.session.Run(map[tf.Output]*tf.Tensor{b.in: t}, []tf.Output{b.out}, nil)
-	if err != nil {
-		return nil, fmt.Errorf("bitcast: %w", err)
+	for i := range v.Len() {
+		flat = appendStrings(flat, v.Index(i))
 	}
-	return out[0], nil
-}
-
-func bitcasterTo(to tf.DataType) (*bitcaster, error) {
-	bitcasts.Lock()
-	defer bitcasts.Unlock()
-	if b := bitcasts.by[to]; b != nil {
-		return b, nil
-	}
-	s := op.NewScope()
-	b := &bitcaster{in: op.Placeholder(s, tf.Uint16)}
-	b.out = op.Bitcast(s, b.in, to)
-	graph, err := s.Finalize()
-	if err != nil {
-		return nil, err
-	}
-	if b.session, err = tf.NewSession(graph, nil); err != nil {
-		return nil, err
-	}
-	if bitcasts.by == nil {
-		bitcasts.by = map[tf.DataType]*bitcaster{}
-	}
-	bitcasts.by[to] = b
-	return b, nil
+	return flat
 }

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	_ "image/gif" // the formats that TensorFlow decodes
 	_ "image/jpeg"
-	_ "image/png"
+	"image/png"
 	"math"
+	"slices"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
 	"github.com/galeone/tensorflow/tensorflow/go/op"
 	tg "github.com/galeone/tfgo"
-	_ "golang.org/x/image/bmp"
+	"golang.org/x/image/bmp"
 
 	"weir.dev/weir/functions/model"
 )
@@ -189,20 +191,43 @@ func brokenImage(i, of int, err error) error {
 	return &model.Error{Code: model.InvalidArgument, Message: fmt.Sprintf("image %d of %d: %v", i, of, err), Err: err}
 }
 
-// checkImages refuses what is no image or would take too much memory once decoded, by the images' headers.
-func (m *savedModel) checkImages(t model.Tensor) error {
+// readableImages refuses what is no image or would take too much memory once decoded, by the images' headers. A BMP with a
+// palette becomes a PNG: TensorFlow would take its indices for shades of grey.
+func (m *savedModel) readableImages(t model.Tensor) (model.Tensor, error) {
+	t.Strings = slices.Clone(t.Strings)
 	for i, encoded := range t.Strings {
 		c, format, err := image.DecodeConfig(bytes.NewReader(encoded))
 		switch {
 		case err != nil:
-			return brokenImage(i, len(t.Strings), &model.Error{
-				Code: model.InvalidArgument, Message: "not an image that can be read: expected JPEG, PNG, GIF or BMP", Err: err,
-			})
+			return t, brokenImage(i, len(t.Strings), unreadable(err))
 		case c.Width <= 0 || c.Height <= 0:
-			return brokenImage(i, len(t.Strings), model.Errorf(model.InvalidArgument, "the %s has no pixels", format))
+			return t, brokenImage(i, len(t.Strings), model.Errorf(model.InvalidArgument, "the %s has no pixels", format))
 		case c.Width > math.MaxInt/c.Height || c.Width*c.Height > m.o.MaxPixels:
-			return model.Errorf(model.TooLarge, "image %d is %d x %d pixels, over the limit of %d", i, c.Width, c.Height, m.o.MaxPixels)
+			return t, model.Errorf(model.TooLarge, "image %d is %d x %d pixels, over the limit of %d", i, c.Width, c.Height, m.o.MaxPixels)
+		}
+		if _, ok := c.ColorModel.(color.Palette); ok && format == "bmp" {
+			if t.Strings[i], err = bmpToPNG(encoded); err != nil {
+				return t, brokenImage(i, len(t.Strings), unreadable(err))
+			}
 		}
 	}
-	return nil
+	return t, nil
+}
+
+func unreadable(err error) error {
+	return &model.Error{Code: model.InvalidArgument, Message: "not an image that can be read: expected JPEG, PNG, GIF or BMP", Err: err}
+}
+
+// bmpToPNG encodes a picture anew. What its palette lacks makes the encoder panic.
+func bmpToPNG(encoded []byte) ([]byte, error) {
+	picture, err := bmp.Decode(bytes.NewReader(encoded))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	var failed error
+	if err := guard(func() { failed = png.Encode(&out, picture) }); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), failed
 }

@@ -6,10 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
+	node "github.com/galeone/tensorflow/tensorflow/go/core/framework/node_def_go_proto"
 	pb "github.com/galeone/tensorflow/tensorflow/go/core/protobuf/for_core_protos_go_proto"
 	tg "github.com/galeone/tfgo"
 	"google.golang.org/protobuf/proto"
@@ -39,11 +43,25 @@ type Options struct {
 	Image Image
 	// MaxPixels bounds an encoded image's width x height. If zero, 50 million.
 	MaxPixels int
+	// Observe is told what the phases of the start took. If nil, nobody is.
+	Observe func(phase Phase, took time.Duration)
 	// SkipWarm leaves the first, slow predictions to the first callers.
 	SkipWarm bool
 }
 
+// Phase is a part of Load.
+type Phase string
+
+// The phases of Load.
+const (
+	PhaseLoad Phase = "load"
+	PhaseWarm Phase = "warm"
+)
+
 func (o Options) withDefaults() Options {
+	if o.Observe == nil {
+		o.Observe = func(Phase, time.Duration) {}
+	}
 	if o.IntraOpThreads == 0 {
 		o.IntraOpThreads = 1
 	}
@@ -62,6 +80,7 @@ type savedModel struct {
 	meta      model.Metadata
 	endpoints map[string]endpoint
 	session   *tg.Model
+	convert   converter
 	images    *preprocessor // nil if the model takes encoded images itself, or none
 	runs      sync.WaitGroup
 }
@@ -73,6 +92,7 @@ type endpoint struct{ inputs, outputs map[string]tf.Output }
 // signature that can be called without knowing the model has been called once.
 func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 	o = o.withDefaults()
+	start := time.Now()
 	dir, version, err := versionFolder(dir)
 	if err != nil {
 		return nil, err
@@ -88,6 +108,8 @@ func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 		return nil, err
 	}
 	config, err := proto.Marshal(&pb.ConfigProto{
+		// What was optimised when it was exported (functions/export/frozen.py) is only slower to load if it is again.
+		GraphOptions:              &pb.GraphOptions{RewriteOptions: &pb.RewriterConfig{DisableMetaOptimizer: isOptimised(graph)}},
 		IntraOpParallelismThreads: int32(o.IntraOpThreads),
 		InterOpParallelismThreads: int32(o.InterOpThreads),
 	})
@@ -105,10 +127,13 @@ func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 	if err := m.addImages(config); err != nil {
 		return nil, fmt.Errorf("load %s: image input: %w", dir, err)
 	}
+	loaded := time.Now()
+	o.Observe(PhaseLoad, loaded.Sub(start))
 	if !o.SkipWarm {
 		if err := m.warm(ctx); err != nil {
 			return nil, fmt.Errorf("warm up %s: %w", dir, err)
 		}
+		o.Observe(PhaseWarm, time.Since(loaded))
 	}
 	return m, nil
 }
@@ -167,6 +192,11 @@ func readMetaGraph(dir string) (*pb.MetaGraphDef, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s has no graph with the tag %q: export it for serving", dir, tagServe)
+}
+
+// isOptimised says whether a graph has been through TensorFlow's optimisers: only they make fused operations.
+func isOptimised(graph *pb.MetaGraphDef) bool {
+	return slices.ContainsFunc(graph.GetGraphDef().GetNode(), func(n *node.NodeDef) bool { return strings.HasPrefix(n.GetOp(), "_Fused") })
 }
 
 // Metadata says what the model is.

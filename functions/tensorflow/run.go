@@ -17,9 +17,17 @@ func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Resp
 		return model.Response{}, err
 	}
 	if sig.TakesImage() {
-		if err := m.checkImages(req.Inputs[sig.Inputs[0].Name]); err != nil {
+		name := sig.Inputs[0].Name
+		pictures, err := m.readableImages(req.Inputs[name])
+		if err != nil {
 			return model.Response{}, err
 		}
+		req.Inputs = map[string]model.Tensor{name: pictures}
+	}
+	if ctx.Done() == nil {
+		m.runs.Add(1)
+		defer m.runs.Done()
+		return m.run(sig, req)
 	}
 	type result struct {
 		resp model.Response
@@ -51,7 +59,7 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 	feeds := make(map[tf.Output]*tf.Tensor, len(inputs))
 	native := int64(0)
 	for name, t := range inputs {
-		feed, err := toTF(t)
+		feed, err := m.convert.toTF(t)
 		if err != nil {
 			return model.Response{}, err
 		}

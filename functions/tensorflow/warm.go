@@ -3,9 +3,15 @@ package tensorflow
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"image"
 	"image/jpeg"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
 
 	"weir.dev/weir/functions/model"
 )
@@ -16,24 +22,57 @@ const warmSide = 64
 // warm calls every signature once, so that the first caller does not wait for TensorFlow to set up its operations.
 // What the model refuses is its right: nobody knows which strings it likes. An internal error is a broken model.
 func (m *savedModel) warm(ctx context.Context) error {
-	var photo bytes.Buffer
-	if err := jpeg.Encode(&photo, image.NewRGBA(image.Rect(0, 0, warmSide, warmSide)), nil); err != nil {
-		return err
-	}
-	var problems []error
-	for name, sig := range m.meta.Signatures {
-		inputs := make(map[string]model.Tensor, len(sig.Inputs))
-		for _, in := range sig.Inputs {
-			inputs[in.Name] = zeros(in)
-		}
-		if sig.TakesImage() {
-			inputs[sig.Inputs[0].Name] = model.Tensor{DType: model.Bytes, Shape: []int64{1}, Strings: [][]byte{photo.Bytes()}}
-		}
+	for _, name := range slices.Sorted(maps.Keys(m.meta.Signatures)) {
+		inputs, _ := SampleRow(m.meta.Signatures[name], 0)
 		if _, err := m.Predict(ctx, model.Request{Signature: name, Inputs: inputs}); err != nil && model.CodeOf(err) == model.Internal {
-			problems = append(problems, err)
+			return fmt.Errorf("signature %s: %w", name, cause(err))
 		}
 	}
-	return errors.Join(problems...)
+	return nil
+}
+
+// cause is what a caller of the model is not told, but whoever deploys it is.
+func cause(err error) error {
+	if e, ok := errors.AsType[*model.Error](err); ok && e.Err != nil {
+		return e.Err
+	}
+	return err
+}
+
+// SampleRow makes up one row of a signature's inputs: noise that differs by n for floats, a photo for an encoded image,
+// else zeros. Dimensions that may vary are 1. It is false if the model may refuse it: nobody knows which strings it
+// likes.
+func SampleRow(sig model.Signature, n int) (map[string]model.Tensor, bool) {
+	inputs := make(map[string]model.Tensor, len(sig.Inputs))
+	if sig.TakesImage() {
+		encoded, err := photo(n)
+		inputs[sig.Inputs[0].Name] = model.Tensor{DType: model.Bytes, Shape: []int64{1}, Strings: [][]byte{encoded}}
+		return inputs, err == nil
+	}
+	sure := true
+	for _, in := range sig.Inputs {
+		t := zeros(in)
+		sure = sure && t.DType != model.Bytes
+		if t.DType == model.Float32 {
+			r := rand.New(rand.NewPCG(uint64(n), 0))
+			for i := 0; i < len(t.Data); i += 4 {
+				binary.LittleEndian.PutUint32(t.Data[i:], math.Float32bits(r.Float32()))
+			}
+		}
+		inputs[in.Name] = t
+	}
+	return inputs, sure
+}
+
+// photo is a small JPEG of one colour.
+func photo(n int) ([]byte, error) {
+	img := image.NewRGBA(image.Rect(0, 0, warmSide, warmSide))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(n * (i%4 + 1) * 5)
+	}
+	var b bytes.Buffer
+	err := jpeg.Encode(&b, img, nil)
+	return b.Bytes(), err
 }
 
 // zeros is a tensor that a spec accepts: dimensions that may vary are 1.

@@ -25,7 +25,7 @@ func (e *env) logs() *cobra.Command {
 			}
 			err = engine.Logs(cmd.Context(), args[0], follow, e.out)
 			if follow && cmd.Context().Err() != nil {
-				return nil
+				return nil //nolint:nilerr // Ctrl-C is how one ends to follow
 			}
 			return err
 		},
@@ -64,7 +64,7 @@ func (e *env) down() *cobra.Command {
 		Use:     "down",
 		Short:   "End weir on this machine; requests that run finish first, services stay in the state",
 		Example: `  weir down`,
-		Args:    cobra.NoArgs,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := local.Dial(e.state)
 			if err != nil {
@@ -86,7 +86,7 @@ func (e *env) version() *cobra.Command {
 		Short: "Print the version of this program and of the engine that runs",
 		Example: `  weir version
   weir version -o json`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := struct {
 				Client string `json:"client"`

@@ -30,7 +30,7 @@ type deployOptions struct {
 func (e *env) deploy() *cobra.Command {
 	var o deployOptions
 	cmd := &cobra.Command{
-		Use:   "deploy NAME [--model DIR|file://…|https://…] [--image IMAGE]",
+		Use:   "deploy NAME [--model DIR|https://…|s3://…|gs://…|azblob://…] [--image IMAGE]",
 		Short: "Serve a SavedModel: create a service, or give it its next revision",
 		Long: `Serve a TensorFlow SavedModel. The first deploy of NAME creates the service; each later one makes its next revision,
 which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.
@@ -40,11 +40,12 @@ any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 		Example: `  weir deploy half --model ./models/half_plus_two
   weir deploy half --model ./models/half_plus_two/2 --tag next --traffic 10
   weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8
+  weir deploy half --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…'
   weir deploy half --on cluster --image registry.example.com/weir/half:2 --tag next --traffic 10`,
 		Args: exactly("NAME"),
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), file:// or the https:// address of an archive")
+	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), or an archive's address: https://, s3://, gs://, azblob://")
 	f.StringVar(&o.Image, "image", "", "the container image on a cluster: of a function, with or without the model in it")
 	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it by its address TAG-NAME.… or by X-Weir-Tag")
 	f.IntVar(&o.traffic, "traffic", 100, "percent of the untagged requests that the new revision takes")
@@ -54,6 +55,7 @@ any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 	f.IntVar(&o.Target, "target", 0, "requests at once for each replica that the autoscaler aims at; 0 is Knative's default")
 	f.DurationVar(&o.Window, "window", 0, "time over which the autoscaler averages; 0 is Knative's default")
 	f.Int64Var(&o.Version, "version", 0, "the model's version (default: the number of the model's folder)")
+	f.StringVar(&o.Batch, "batch", "", "requests that run together at most: a number, off, or auto: where a measurement finds a gain (default auto)")
 	f.StringArrayVar(&o.Env, "env", nil, "KEY=VALUE for the function; may be given again")
 	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
@@ -62,7 +64,7 @@ any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch o.Cluster = o.on == onCluster; {
 		case o.Model == "" && !o.Cluster:
-			return usagef(cmd, "--model is missing: the folder of a SavedModel, file://… or https://…")
+			return usagef(cmd, "--model is missing: the folder of a SavedModel, or the address of its archive")
 		case o.Model == "" && o.Image == "":
 			return usagef(cmd, "--image is missing, of an image that has the model, or --model with the model's address")
 		}
@@ -119,18 +121,21 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 		return err
 	}
 	revision := svc.Spec.Template.Name
-	if !o.wait {
-		_, err = fmt.Fprintf(e.out, "revision %s accepted\n", revision)
-		return err
+	var status knative.ServiceStatus
+	said := "accepted"
+	if o.wait {
+		status, err = e.awaitReady(ctx, engine, name, revision)
+		said = "is ready"
+	} else {
+		status, err = serviceStatus(ctx, engine, name)
 	}
-	status, err := e.awaitReady(ctx, engine, name, revision)
 	if err != nil {
 		return err
 	}
 	if o.output == outputJSON {
 		return printJSON(e.out, status)
 	}
-	_, err = fmt.Fprintf(e.out, "revision %s is ready: %s\n", revision, status.URL)
+	_, err = fmt.Fprintf(e.out, "revision %s %s: %s\n", revision, said, status.URL)
 	return err
 }
 
@@ -151,9 +156,14 @@ func revisionNames(ctx context.Context, engine knative.Engine, service string) (
 	return names, nil
 }
 
-// modelAddress makes a folder's path absolute and checks that it is there; an address stays as it is.
+// modelAddress makes a folder's path absolute and checks that a folder is there; an address stays as it is.
 func modelAddress(model string) (string, error) {
 	if u, err := url.Parse(model); err == nil && u.Scheme != "" && strings.Contains(model, "://") {
+		if u.Scheme == "file" && u.Host == "" {
+			if _, err := modelAddress(u.Path); err != nil {
+				return "", err
+			}
+		}
 		return model, nil
 	}
 	dir, err := filepath.Abs(model)
@@ -161,7 +171,7 @@ func modelAddress(model string) (string, error) {
 		return "", err
 	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("model %s is no folder: expected a SavedModel's folder, file://… or https://…", dir)
+		return "", fmt.Errorf("model %s is no folder: expected a SavedModel's folder, or the address of its archive: https://…, s3://…, gs://…, azblob://…", dir)
 	}
 	return dir, nil
 }
@@ -179,18 +189,23 @@ func functionProgram() (string, error) {
 	return program, nil
 }
 
-// awaitReady waits until a revision answered once, or says why it will not.
+// serviceStatus returns what runs of one service.
+func serviceStatus(ctx context.Context, engine knative.Engine, name string) (knative.ServiceStatus, error) {
+	all, err := engine.Status(ctx)
+	if err != nil {
+		return knative.ServiceStatus{}, err
+	}
+	return named(all, name)
+}
+
+// awaitReady waits until a revision answered once and can be asked, or says why it will not.
 func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revision string) (knative.ServiceStatus, error) {
 	start := time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	why := ""
 	for said := time.Duration(0); ; {
-		all, err := engine.Status(ctx)
-		if err != nil {
-			return knative.ServiceStatus{}, err
-		}
-		s, err := named(all, name)
+		s, err := serviceStatus(ctx, engine, name)
 		if err != nil {
 			return s, err
 		}
@@ -200,7 +215,11 @@ func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revis
 			}
 			switch r.State {
 			case knative.StateReady, knative.StateIdle:
-				return s, nil
+				// A cluster gives it its address and its share a moment later.
+				if s.Ready || r.Percent > 0 || len(r.Tags) > 0 {
+					return s, nil
+				}
+				why = ": " + s.Message
 			case knative.StateFailed:
 				return s, errors.New(r.Name + " failed: " + r.Message)
 			case knative.StateStarting:

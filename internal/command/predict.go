@@ -48,12 +48,14 @@ func (e *env) predict() *cobra.Command {
 	f.Int64Var(&o.version, "version", 0, "ask for this version of the model")
 	f.StringVar(&o.address, "address", "", "address of the router, or of the cluster's ingress (default: found from the engine)")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait for the answer, a cold start included")
-	cmd.MarkFlagsMutuallyExclusive("tag", "version")
 	outputFlag(cmd, &o.output, outputTable, outputJSON)
 	placeFlags(cmd, &o.place)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if (o.image == "") == (o.json == "") {
 			return usagef(cmd, "give either --image or --json")
+		}
+		if o.tag != "" && o.version != 0 {
+			return usagef(cmd, "give either --tag or --version")
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 		defer cancel()

@@ -56,13 +56,13 @@ func (e *env) root() *cobra.Command {
   weir status                                          # what runs, and how much of it`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&e.state, "state", local.DefaultStateDir(), "folder of the engine's state, its logs and its control socket ($WEIR_STATE)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(e.up(), e.deploy(), e.predict(), e.status(), e.logs(), e.delete(), e.down(), e.image(), e.version())
+	root.AddCommand(e.up(), e.deploy(), e.predict(), e.status(), e.logs(), e.delete(), e.down(), e.image(), e.cluster(), e.version())
 	return root
 }
 
@@ -80,15 +80,30 @@ func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{cmd.CommandPath(), fmt.Errorf(format, args...)}
 }
 
+// noSuchCommand is the error for a word where a command is expected.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usagef(cmd, "unknown command %q", args[0])
+}
+
+// atMost is cobra.MaximumNArgs as a mistake in the command line.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef(cmd, "%q is one argument too many", args[n])
+		}
+		return nil
+	}
+}
+
 // exactly is cobra.ExactArgs with an error that says what is missing by name.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
+		if len(args) < len(names) {
 			return usagef(cmd, "%s is missing", names[len(args)])
-		case len(args) > len(names):
-			return usagef(cmd, "%q is one argument too many", args[len(names)])
 		}
-		return nil
+		return atMost(len(names))(cmd, args)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.dev/weir/internal/report"
 	"weir.dev/weir/knative"
 )
 
@@ -19,11 +20,13 @@ func (e *env) status() *cobra.Command {
 		Short: "Show services, revisions, traffic, replicas and load",
 		Long: `Show what runs: a line for every revision with its tags, its share of the traffic, replicas ready of those wanted,
 the mean concurrency and the requests per second over the last second, the requests that wait, and its state:
-Ready, Idle (scaled to zero, starts on the first request), Starting or Failed.`,
+Ready, Idle (scaled to zero, starts on the first request), Starting or Failed. -o wide adds which signatures run
+requests together, how many at most and what that gains.`,
 		Example: `  weir status
+  weir status -o wide
   weir status imagenet -o json
   weir status --on cluster --namespace models`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			engine, err := e.dial(p)
 			if err != nil {
@@ -43,10 +46,10 @@ Ready, Idle (scaled to zero, starts on the first request), Starting or Failed.`,
 			if out == outputJSON {
 				return printJSON(e.out, all)
 			}
-			return printStatus(e.out, all)
+			return printStatus(e.out, all, out == outputWide)
 		},
 	}
-	outputFlag(cmd, &out, outputTable, outputJSON)
+	outputFlag(cmd, &out, outputTable, outputWide, outputJSON)
 	placeFlags(cmd, &p)
 	return cmd
 }
@@ -66,12 +69,15 @@ func named(all []knative.ServiceStatus, name string) (knative.ServiceStatus, err
 	return knative.ServiceStatus{}, fmt.Errorf("there is no service %q: there is %s", name, strings.Join(names, ", "))
 }
 
-func printStatus(w io.Writer, all []knative.ServiceStatus) error {
+func printStatus(w io.Writer, all []knative.ServiceStatus, wide bool) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "No services yet. Deploy one: weir deploy NAME --model DIR")
 		return err
 	}
 	rows := [][]string{{"SERVICE", "REVISION", "TAG", "TRAFFIC", "REPLICAS", "CONCURRENCY", "QUEUE", "RPS", "STATE"}}
+	if wide {
+		rows[0] = append(rows[0], "BATCHES")
+	}
 	var notes []string
 	for _, s := range all {
 		for i, r := range s.Revisions {
@@ -84,6 +90,9 @@ func printStatus(w io.Writer, all []knative.ServiceStatus) error {
 				fmt.Sprintf("%d/%d", r.Ready, r.Wanted), strconv.FormatFloat(r.Concurrency, 'f', 1, 64),
 				strconv.Itoa(r.Queue), strconv.FormatFloat(r.RPS, 'f', 1, 64), string(r.State),
 			})
+			if wide {
+				rows[len(rows)-1] = append(rows[len(rows)-1], batches(r.Batching))
+			}
 			if r.Message != "" {
 				notes = append(notes, r.Name+": "+r.Message)
 			}
@@ -102,6 +111,34 @@ func printStatus(w io.Writer, all []knative.ServiceStatus) error {
 		fmt.Fprintln(w, n)
 	}
 	return nil
+}
+
+// batches says which signatures run requests together, how many, and what that was measured to gain.
+func batches(all []report.Batching) string {
+	var on []string
+	most := 0.0
+	for _, d := range all {
+		gain := 0.0
+		if d.Together > 0 {
+			gain = d.Alone / d.Together
+		}
+		most = max(most, gain)
+		switch {
+		case d.On && gain > 0:
+			on = append(on, fmt.Sprintf("%s %d (%.1fx)", d.Signature, d.Size, gain))
+		case d.On:
+			on = append(on, fmt.Sprintf("%s %d", d.Signature, d.Size))
+		}
+	}
+	switch {
+	case len(on) > 0:
+		return strings.Join(on, ", ")
+	case most > 0:
+		return fmt.Sprintf("off (%.1fx)", most)
+	case len(all) > 0:
+		return "off"
+	}
+	return "-"
 }
 
 func dash(s string) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -51,7 +50,7 @@ Knative Services that a cluster gets. Services of earlier runs are kept in the s
   weir up -k knative/overlays/local
   weir up -f digits.yaml --autoscaler stable-window=10s --autoscaler scale-to-zero-grace-period=5s
   weir up -f knative/ --autoscaler-config config-autoscaler.yaml`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.runUp(cmd.Context(), o) },
 	}
 	f := cmd.Flags()
@@ -162,6 +161,10 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 }
 
 func listen(address string) (net.Listener, error) {
+	if address == "" {
+		// net.Listen would take it for every address of this machine.
+		return nil, errors.New("--listen is empty: expected an address such as 127.0.0.1:8080")
+	}
 	ln, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s is in use: end what uses it (weir down?) or choose another address with --listen", address)
@@ -178,7 +181,7 @@ func (e *env) logger(o upOptions) (zerolog.Logger, error) {
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("--log-level %q: it is debug, info, warn or error", o.logLevel)
 	}
-	var w io.Writer = e.err
+	w := e.err
 	if isTerminal(e.err) && !o.logJSON {
 		w = zerolog.ConsoleWriter{Out: e.err, TimeFormat: time.TimeOnly}
 	}

@@ -75,6 +75,9 @@ func Join(ctx context.Context, name, dir string, overlays ...string) (*Weir, err
 		if out, err := push.CombinedOutput(); err != nil {
 			return nil, errors.Join(fmt.Errorf("%w: %s", err, out), w.Stop())
 		}
+		if err := appendTo(into+"/kustomization.yaml", fewCores); err != nil {
+			return nil, errors.Join(err, w.Stop())
+		}
 		if err := w.Apply(ctx, into); err != nil {
 			return nil, errors.Join(err, w.Stop())
 		}
@@ -83,6 +86,25 @@ func Join(ctx context.Context, name, dir string, overlays ...string) (*Weir, err
 		}
 	}
 	return w, w.find(ctx)
+}
+
+// fewCores lets all models be there at once on a node of two cores.
+const fewCores = `
+patches:
+  - target:
+      group: serving.knative.dev
+      kind: Service
+    patch: |
+      - {op: replace, path: /spec/template/spec/containers/0/resources/requests/cpu, value: 50m}
+`
+
+func appendTo(file, text string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // Apply is kubectl apply -k --server-side in the namespace.

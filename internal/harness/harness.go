@@ -111,7 +111,7 @@ func (w *Weir) start() error {
 	case w.Addr = <-up:
 		return nil
 	case <-w.ended:
-		return fmt.Errorf("weir ended: %v\n%s", w.err, w.Tail())
+		return fmt.Errorf("weir ended: %w\n%s", w.err, w.Tail())
 	case <-time.After(2 * time.Minute):
 		return errors.Join(fmt.Errorf("weir is not up after 2 minutes\n%s", w.Tail()), w.Stop())
 	}

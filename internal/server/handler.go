@@ -51,11 +51,12 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		log := o.Log.With().Str("request", id).Logger()
 		err := call(h, rec, r.WithContext(log.WithContext(r.Context())))
 		status := rec.status
+		begun := status != 0
 		var answer *Error
 		if err != nil {
 			answer = o.Translate(err)
 			status = answer.Status
-			if rec.status == 0 {
+			if !begun {
 				o.WriteError(rec, r, answer)
 			}
 		}
@@ -75,7 +76,7 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		}
 		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", status).
 			Int64("bytes", rec.bytes).Dur("ms", took).Msg("request")
-		if err != nil && rec.status != 0 && rec.status != status {
+		if err != nil && begun && rec.status != status {
 			// The answer had begun: only breaking the connection tells the client that it is not whole.
 			panic(http.ErrAbortHandler)
 		}

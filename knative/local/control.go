@@ -22,10 +22,10 @@ const maxSocketPath = 100
 // maxServiceBytes bounds a Service that is applied.
 const maxServiceBytes = 1 << 20
 
-// notFound is the error for a name that there is not.
-type notFound struct{ message string }
+// notFoundError is the error for a name that there is not.
+type notFoundError struct{ message string }
 
-func (n *notFound) Error() string { return n.message }
+func (n *notFoundError) Error() string { return n.message }
 
 // control is the engine's API on its Unix socket.
 type control struct {
@@ -132,7 +132,7 @@ func (c *control) routes() http.Handler {
 
 // translate turns the engine's errors into answers. Whoever has the socket may see them all.
 func translate(err error) *server.Error {
-	if missing, ok := errors.AsType[*notFound](err); ok {
+	if missing, ok := errors.AsType[*notFoundError](err); ok {
 		return &server.Error{Status: http.StatusNotFound, Message: missing.message}
 	}
 	if e := server.Translate(err); e.Status != http.StatusInternalServerError {

@@ -51,8 +51,9 @@ type Engine struct {
 	// apply serialises changes of services and guards what follows. The maps, and the services in them, change with mu
 	// held as well: to read them either will do.
 	apply   sync.Mutex
-	running context.Context // set by Run; nil before
-	ending  bool            // nothing is started any more
+	running context.Context              // set by Run; nil before
+	ending  bool                         // nothing is started any more
+	leaving map[string][]<-chan struct{} // of services that were deleted: each closed when a revision is gone
 	wg      sync.WaitGroup
 
 	mu        sync.RWMutex
@@ -85,7 +86,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		o: o, cfg: cfg, store: st, log: o.Log, asked: make(chan struct{}), started: make(chan struct{}),
-		services: map[string]*service{}, revisions: map[string]*revision{}, changed: make(chan struct{}),
+		leaving: map[string][]<-chan struct{}{}, services: map[string]*service{}, revisions: map[string]*revision{}, changed: make(chan struct{}),
 	}
 	e.shutdown = sync.OnceFunc(func() { close(e.asked) })
 	saved, err := st.load()

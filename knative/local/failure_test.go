@@ -116,7 +116,7 @@ func TestDoesNotStart(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
-	at := func(d time.Duration) time.Time { return start.Add(d) }
+	at := start.Add
 	var b backoff
 	defer b.release()
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {

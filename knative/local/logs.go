@@ -65,7 +65,7 @@ func (e *Engine) noService(name string) error {
 	for _, s := range e.sorted() {
 		names = append(names, s.Service.Name)
 	}
-	return &notFound{fmt.Sprintf("there is no service %q: there is %s", name, orNothing(strings.Join(names, ", ")))}
+	return &notFoundError{fmt.Sprintf("there is no service %q: there is %s", name, orNothing(strings.Join(names, ", ")))}
 }
 
 func orNothing(s string) string {

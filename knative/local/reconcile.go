@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.dev/weir/internal/report"
 	"weir.dev/weir/knative/local/replica"
 )
 
@@ -25,6 +26,7 @@ type member struct {
 	leaving bool
 	started time.Time
 	load    float64 // mean number of requests, as last reported
+	said    report.Replica
 }
 
 // reconcile starts and ends replicas until there are as many as wanted.
@@ -82,7 +84,12 @@ func (r *revision) spawn() error {
 	r.engine.wg.Go(func() {
 		select {
 		case <-rep.Ready():
-			r.post(func() { r.nowReady(m) })
+			path := reportPath(r.rev)
+			said, err := askReport(path, m.Addr())
+			r.post(func() { m.said = said; r.nowReady(m) })
+			if err == nil {
+				r.followReport(m, path)
+			}
 		case <-rep.Exited():
 		}
 		<-rep.Exited()
@@ -97,7 +104,7 @@ func (r *revision) nowReady(m *member) {
 		return
 	}
 	m.ready = true
-	r.throttle.Add(m.Name(), m.Addr())
+	r.throttle.AddStarted(m.Name(), m.Addr(), m.timing(time.Now()))
 	r.mu.Lock()
 	r.view.failure = nil
 	first := !r.view.everReady

@@ -11,6 +11,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"knative.dev/serving/pkg/autoscaler/metrics"
 
+	"weir.dev/weir/internal/report"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/local/autoscale"
 	"weir.dev/weir/knative/local/replica"
@@ -60,6 +61,7 @@ type view struct {
 	everReady               bool // it has reached its initial scale once
 	concurrency, rps        float64
 	queued                  int
+	batching                []report.Batching
 	decisions               []autoscale.Decision
 	failure                 error
 }
@@ -296,15 +298,4 @@ func (r *revision) look() view {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.view
-}
-
-// stop ends the revision for good and waits for its replicas to be gone.
-func (r *revision) stop(ctx context.Context) error {
-	r.retireBy()
-	select {
-	case <-r.ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("revision %s still drains: %w", r.rev.Name, ctx.Err())
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -161,6 +163,55 @@ func TestDeleteDrains(t *testing.T) {
 	w.apply(helperService("a", "serve"))
 	w.awaitReady("a")
 	w.must("a-00001", "/")
+}
+
+// TestDeleteIsNobodyElsesWait: while a deleted service finishes its requests other services change, and its name is not
+// free yet.
+func TestDeleteIsNobodyElsesWait(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("a", "serve", scale(1, 1)))
+	w.awaitReady("a")
+	answer := make(chan error, 1)
+	go func() {
+		_, _, err := ask(context.Background(), w, "a-00001", "/work?ms=3000")
+		answer <- err
+	}()
+	await(t, "it works", func() bool { return revisionOf(w.service("a"), "a-00001").Concurrency > 0 })
+	deleted := make(chan error, 1)
+	go func() { deleted <- w.Delete(context.Background(), "a") }()
+	await(t, "it is listed no more", func() bool { return w.service("a").Name == "" })
+	w.apply(helperService("b", "serve"))
+	if err := w.Apply(t.Context(), helperService("a", "serve")); err == nil || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("the name of a service that drains was taken: %v", err)
+	}
+	select {
+	case err := <-deleted:
+		t.Errorf("deleted before its request was answered: %v", err)
+	default:
+	}
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	if err := <-deleted; err != nil {
+		t.Error(err)
+	}
+	w.apply(helperService("a", "serve"))
+}
+
+// TestNotSaved: a service whose state cannot be written is told so.
+func TestNotSaved(t *testing.T) {
+	t.Parallel()
+	e := idle(t)
+	if err := os.RemoveAll(filepath.Join(e.store.dir, "services")); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(t.Context(), helperService("a", "serve")); err == nil || !strings.Contains(err.Error(), "was not saved") {
+		t.Errorf("got %v", err)
+	}
+	if err := e.Delete(t.Context(), "a"); err != nil {
+		t.Errorf("what was not saved cannot be deleted: %v", err)
+	}
 }
 
 // TestDeleteStarting: requests that wait for a replica that will not come any more fail at once.

@@ -81,6 +81,9 @@ func (e *Engine) Apply(ctx context.Context, svc *servingv1.Service) error {
 	if e.ending {
 		return errEnding
 	}
+	if err := e.stillLeaving(svc.Name); err != nil {
+		return err
+	}
 	s := &service{Service: svc}
 	if old := e.services[svc.Name]; old != nil {
 		*s = *old
@@ -107,7 +110,10 @@ func (e *Engine) Apply(ctx context.Context, svc *servingv1.Service) error {
 		e.start(created)
 	}
 	e.collect(s)
-	return e.store.save(s)
+	if err := e.store.save(s); err != nil {
+		return fmt.Errorf("service %s is in force but was not saved, and would not be as it is now after a restart: apply it again: %w", svc.Name, err)
+	}
+	return nil
 }
 
 // nextRevision makes the revision of the Service's template, or returns nil if there is one. s has the new Service and
@@ -171,39 +177,66 @@ func checkTraffic(s *service) error {
 	return errors.Join(problems...)
 }
 
-// Delete drains a service's replicas and forgets it.
+// Delete drains a service's replicas and forgets it. Other services can be changed meanwhile.
 func (e *Engine) Delete(ctx context.Context, name string) error {
+	gone, err := e.remove(name)
+	for _, g := range gone {
+		select {
+		case <-g:
+		case <-ctx.Done():
+			return errors.Join(err, fmt.Errorf("service %s still drains: %w", name, ctx.Err()))
+		}
+	}
+	return err
+}
+
+// remove forgets a service and lets its revisions end, each of which closes a channel then.
+func (e *Engine) remove(name string) ([]<-chan struct{}, error) {
 	e.apply.Lock()
 	defer e.apply.Unlock()
 	s := e.services[name]
 	if s == nil {
-		return e.noService(name)
+		return nil, e.noService(name)
 	}
 	// New requests find nothing any more; those that are here finish.
-	gone := make([]*revision, len(s.Revisions))
+	revisions := make([]*revision, len(s.Revisions))
 	e.mu.Lock()
 	delete(e.services, name)
 	for i, saved := range s.Revisions {
-		gone[i] = e.revisions[saved.Revision.Name]
+		revisions[i] = e.revisions[saved.Revision.Name]
 		delete(e.revisions, saved.Revision.Name)
 	}
 	e.mu.Unlock()
 	e.notify()
-	problems := []error{e.store.forget(name)}
-	for _, r := range gone {
-		e.discard(r)
+	err := e.store.forget(name)
+	gone := make([]<-chan struct{}, len(revisions))
+	for i, r := range revisions {
+		gone[i] = e.discard(r)
 	}
-	if e.running != nil {
-		for _, r := range gone {
-			problems = append(problems, r.stop(ctx))
-		}
-	}
-	return errors.Join(problems...)
+	e.leaving[name] = gone
+	return gone, err
 }
 
-// discard ends a revision that the maps have no more, and removes its log when its replicas are gone. e.apply is held.
-func (e *Engine) discard(r *revision) {
+// stillLeaving says that a service of the name was deleted and its last requests have not finished: its revisions' names
+// and logs are in use. e.apply is held.
+func (e *Engine) stillLeaving(name string) error {
+	for _, g := range e.leaving[name] {
+		select {
+		case <-g:
+		default:
+			return fmt.Errorf("service %s was deleted and finishes its last requests: try again when they are done", name)
+		}
+	}
+	delete(e.leaving, name)
+	return nil
+}
+
+// discard ends a revision that the maps have no more, and removes its log when its replicas are gone, when the channel
+// is closed. e.apply is held.
+func (e *Engine) discard(r *revision) <-chan struct{} {
+	gone := make(chan struct{})
 	removeLog := func() {
+		defer close(gone)
 		if err := e.store.removeLog(r.rev.Name); err != nil {
 			e.log.Warn().Err(err).Str("revision", r.rev.Name).Msg("log was not removed")
 		}
@@ -211,11 +244,12 @@ func (e *Engine) discard(r *revision) {
 	if e.running == nil {
 		r.close()
 		removeLog()
-		return
+		return gone
 	}
 	r.retireBy()
 	e.wg.Go(func() {
 		<-r.ended
 		removeLog()
 	})
+	return gone
 }

@@ -85,6 +85,7 @@ func (r *revision) status() knative.RevisionStatus {
 		Concurrency: v.concurrency,
 		Queue:       v.queued,
 		RPS:         v.rps,
+		Batching:    v.batching,
 	}
 	// Prepare has seen that it is a number.
 	s.Version, _ = strconv.ParseInt(r.rev.Annotations[knative.AnnotationVersion], 10, 64)
@@ -112,7 +113,7 @@ func (e *Engine) Decisions(revision string) ([]autoscale.Decision, error) {
 	r := e.revisions[revision]
 	e.mu.RUnlock()
 	if r == nil {
-		return nil, &notFound{fmt.Sprintf("there is no revision %q", revision)}
+		return nil, &notFoundError{fmt.Sprintf("there is no revision %q", revision)}
 	}
 	return r.look().decisions, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,8 +112,13 @@ func (s *store) save(svc *service) error {
 	return writeJSON(s.file(svc.Service.Name), svc)
 }
 
-// forget removes a service.
-func (s *store) forget(service string) error { return os.Remove(s.file(service)) }
+// forget removes a service. One that could not be saved is not there.
+func (s *store) forget(service string) error {
+	if err := os.Remove(s.file(service)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 // info is what engine.json tells clients.
 type info struct {

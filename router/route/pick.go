@@ -53,7 +53,7 @@ func (t *Table) model(h Hints) (*entry, string, error) {
 		}
 		return nil, "", fmt.Errorf("%w %q: there %s", ErrNoModel, h.Model, t.modelNames())
 	case h.Host != "":
-		if m, ok := t.hosts[h.Host]; ok {
+		if m, ok := t.host(h.Host); ok {
 			return m.model, m.tag, nil
 		}
 		return nil, "", fmt.Errorf("%w at host %q: there %s", ErrNoModel, h.Host, t.modelNames())

@@ -65,10 +65,24 @@ func (t *Table) Models() []Model {
 	return models
 }
 
-// HasHost says whether a host name, lower case and without port, means a model.
+// HasHost says whether a host name, lower case and without port, means a model, be it with a tag that the model has not.
 func (t *Table) HasHost(name string) bool {
-	_, ok := t.hosts[name]
+	_, ok := t.host(name)
 	return ok
+}
+
+// host finds what a host name means. TAG-HOST is the model's at HOST whether it has the tag or not: a request for a tag that
+// is gone must not go by its path and be answered by another revision.
+func (t *Table) host(name string) (host, bool) {
+	if h, ok := t.hosts[name]; ok {
+		return h, true
+	}
+	for i := 1; i < len(name)-1 && name[i] != '.'; i++ {
+		if h, ok := t.hosts[name[i+1:]]; ok && name[i] == '-' && h.tag == "" {
+			return host{h.model, name[:i]}, true
+		}
+	}
+	return host{}, false
 }
 
 func newEntry(m Model) *entry {

@@ -102,7 +102,7 @@ func TestRoundTrip(t *testing.T) {
 		{"deadline", "http://h1/slow", "", context.DeadlineExceeded},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if tt.is == context.DeadlineExceeded {
+		if errors.Is(tt.is, context.DeadlineExceeded) {
 			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, tt.url, http.NoBody)

@@ -96,7 +96,8 @@ func TestVersionFollowsAssets(t *testing.T) {
 		}
 		return get(h, "GET", "/home", nil).Body.String()
 	}
-	if page("1") != page("1") || page("1") == page("2") {
+	first, again := page("1"), page("1")
+	if first != again || first == page("2") {
 		t.Error("the page must name another version if and only if an asset changed")
 	}
 }

@@ -3,6 +3,8 @@ package replica
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -54,7 +56,7 @@ func (l *lines) line(b []byte) {
 		b = append(bytes.Clone(b), '\n')
 	}
 	_, _ = l.to.Write(b) // a log that fails must not end a replica
-	text := strings.TrimSpace(string(b[:min(len(b), quoted)]))
+	text := strings.TrimSpace(message(b))
 	if text == "" {
 		return
 	}
@@ -64,6 +66,18 @@ func (l *lines) line(b []byte) {
 	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
 		l.fault = text
 	}
+}
+
+// message is what a line says to people: of a line of JSON, as structured loggers write it, its error or its message.
+func message(line []byte) string {
+	text := string(line)
+	if line[0] == '{' {
+		var l struct{ Error, Message, Msg string }
+		if json.Unmarshal(line, &l) == nil {
+			text = cmp.Or(l.Error, l.Message, l.Msg, text)
+		}
+	}
+	return strings.ToValidUTF8(text[:min(len(text), quoted)], "")
 }
 
 // wait waits for the end of the output, but not for a process that left the group and still holds the pipe.

@@ -56,6 +56,9 @@ func help(kind string) {
 		fmt.Println("loading")
 		fmt.Fprint(os.Stderr, "no such model: nets\n\n")
 		os.Exit(3)
+	case "logs JSON":
+		fmt.Println(`{"level":"error","error":"no such model: nets","time":"2026-11-24T15:07:58Z","message":"function ends"}`)
+		os.Exit(3)
 	case "exits well":
 	case "panics":
 		panic("too many cooks")

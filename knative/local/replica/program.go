@@ -28,7 +28,8 @@ func environment(s Spec, port int) []string {
 			env = append(env, k+"="+v)
 		}
 	}
-	env = append(env, "TF_CPP_MIN_LOG_LEVEL=2")
+	// Only this machine's router is to reach a replica.
+	env = append(env, "TF_CPP_MIN_LOG_LEVEL=2", "HOST=127.0.0.1")
 	env = append(env, s.Env...)
 	return append(env,
 		"PORT="+strconv.Itoa(port),

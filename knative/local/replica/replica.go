@@ -34,8 +34,8 @@ type Spec struct {
 	Command []string
 	// Dir is the working folder; if empty, the engine's.
 	Dir string
-	// Env is the container's environment, KEY=VALUE. It is added to a small inherited set, TF_CPP_MIN_LOG_LEVEL=2, PORT
-	// and K_*, and wins over all of it but PORT and K_*.
+	// Env is the container's environment, KEY=VALUE. It is added to a small inherited set, TF_CPP_MIN_LOG_LEVEL=2,
+	// HOST=127.0.0.1, PORT and K_*, and wins over all of it but PORT and K_*.
 	Env []string
 	// ContainerPort is the port that the manifest gives the container. A probe of it means the replica's own port, as
 	// does a probe of no port or of a named one. If zero, 8080.
@@ -76,6 +76,7 @@ type Replica struct {
 	spec    Spec
 	addr    string
 	started time.Time
+	forked  time.Duration // how long it took to start the process
 	cmd     *exec.Cmd
 	usage   *process.Process
 	output  *lines
@@ -155,7 +156,7 @@ func (r *Replica) exec(program string, env []string) error {
 		_ = read.Close()
 		return err
 	}
-	r.cmd = cmd
+	r.cmd, r.forked = cmd, time.Since(r.started)
 	r.output.follow(read)
 	if p, err := process.NewProcess(int32(cmd.Process.Pid)); err == nil {
 		r.usage = p
@@ -168,6 +169,12 @@ func (r *Replica) Name() string { return r.spec.Name }
 
 // Addr returns the replica's address, 127.0.0.1:port.
 func (r *Replica) Addr() string { return r.addr }
+
+// Started returns when the start of the replica began.
+func (r *Replica) Started() time.Time { return r.started }
+
+// Forked returns how long it took until the replica's program was a process.
+func (r *Replica) Forked() time.Duration { return r.forked }
 
 // PID returns the process id of the program, which is its process group's too.
 func (r *Replica) PID() int { return r.cmd.Process.Pid }

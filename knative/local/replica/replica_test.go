@@ -69,7 +69,7 @@ func TestEnvironment(t *testing.T) {
 	_, port, _ := strings.Cut(r.Addr(), ":")
 	for _, want := range []string{
 		"PORT=" + port, "K_SERVICE=imagenet", "K_CONFIGURATION=imagenet", "K_REVISION=imagenet-00001",
-		"TF_CPP_MIN_LOG_LEVEL=2", "MODEL=a=b", "HOME=/nowhere", "PATH=" + os.Getenv("PATH"),
+		"TF_CPP_MIN_LOG_LEVEL=2", "HOST=127.0.0.1", "MODEL=a=b", "HOME=/nowhere", "PATH=" + os.Getenv("PATH"),
 	} {
 		if !slices.Contains(out.writes, want+"\n") {
 			t.Errorf("no %s in the environment", want)
@@ -92,6 +92,7 @@ func TestDeath(t *testing.T) {
 		want string
 	}{
 		{kind: "exits", want: "ended by itself: exit status 3: no such model: nets"},
+		{kind: "logs JSON", want: "ended by itself: exit status 3: no such model: nets"},
 		{kind: "exits well", want: "ended by itself: exit status 0"},
 		{kind: "panics", want: "ended by itself: exit status 2: panic: too many cooks"},
 	}

@@ -40,7 +40,7 @@ func (d *dying) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if err != nil {
 		if r.Body != nil && d.read > 0 {
-			if _, readErr := io.CopyN(io.Discard, r.Body, d.read); readErr != nil && readErr != io.EOF {
+			if _, readErr := io.CopyN(io.Discard, r.Body, d.read); readErr != nil && !errors.Is(readErr, io.EOF) {
 				return nil, readErr
 			}
 		}

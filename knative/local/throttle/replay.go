@@ -144,7 +144,7 @@ func (b *body) Close() error {
 	b.closed.Store(true)
 	if b.answered.Load() && !b.ended.Load() {
 		b.recycle()
-		b.replay.close()
+		b.close()
 	}
 	return nil
 }

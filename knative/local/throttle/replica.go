@@ -13,6 +13,7 @@ import (
 // replica is one replica as the throttle sees it. Its Throttle's mu guards it.
 type replica struct {
 	name, addr string
+	timing     string         // of its start, for Server-Timing; may be empty
 	breaker    *queue.Breaker // nil: no limit
 	free       func()         // gives a place of the breaker back
 	stats      *netstats.RequestStats

@@ -176,8 +176,13 @@ func (c *call) stamp(resp *http.Response) {
 	} else {
 		resp.Header.Del(knative.HeaderColdStart)
 	}
-	ms := float64(c.queued) / float64(time.Millisecond)
-	resp.Header.Add("Server-Timing", "queue;dur="+strconv.FormatFloat(ms, 'f', 3, 64))
+	timing := append(make([]byte, 0, 32), "queue;dur="...)
+	timing = appendMillis(timing, c.queued)
+	if c.cold && c.held.timing != "" {
+		timing = append(append(append(timing, ", "...), c.held.timing...), ", predict;dur="...)
+		timing = appendMillis(timing, time.Since(c.arrived)-c.queued)
+	}
+	resp.Header.Add("Server-Timing", string(timing))
 	resp.Request = c.req
 	c.body = resp.Body
 	if w, ok := resp.Body.(io.Writer); ok {
@@ -185,6 +190,10 @@ func (c *call) stamp(resp *http.Response) {
 		return
 	}
 	resp.Body = c
+}
+
+func appendMillis(b []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(b, float64(d)/float64(time.Millisecond), 'f', 3, 64)
 }
 
 // end gives back what the call holds, once.

@@ -11,7 +11,6 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -42,7 +41,8 @@ type Options struct {
 	QueueDepth int
 	// Timeout is the revision's timeoutSeconds: from a request's arrival to the first byte of its answer. If zero, 300 s.
 	Timeout time.Duration
-	// Transport sends a request to a replica. If nil, an http.Transport tuned for many connections to few addresses.
+	// Transport sends a request to a replica. If nil, one tuned for many connections to few addresses, which sends gRPC
+	// calls over unencrypted HTTP/2.
 	Transport http.RoundTripper
 	// Now is the clock of the statistics. If nil, time.Now.
 	Now func() time.Time
@@ -65,18 +65,6 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	return o
-}
-
-// newTransport returns a transport for replicas on this machine: every connection is kept, as a closed one costs more
-// than an idle one, and bodies pass as they are.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		MaxIdleConnsPerHost:   1024,
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true,
-	}
 }
 
 // Throttle is an http.RoundTripper to the replicas of a revision. Its methods may be called from any goroutine.
@@ -116,7 +104,11 @@ func New(o Options) *Throttle {
 
 // Add makes a ready replica take requests. addr is host:port. It clears what Fail has set: a replica did get ready.
 // A replica of the same name is forgotten first.
-func (t *Throttle) Add(name, addr string) {
+func (t *Throttle) Add(name, addr string) { t.AddStarted(name, addr, "") }
+
+// AddStarted is Add with what the replica's start took, as values of Server-Timing. Answers to requests that waited for
+// a start carry it.
+func (t *Throttle) AddStarted(name, addr, timing string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -124,6 +116,7 @@ func (t *Throttle) Add(name, addr string) {
 	}
 	t.forget(name)
 	r := newReplica(name, addr, t.o.ContainerConcurrency, t.o.Now())
+	r.timing = timing
 	t.byName[name] = r
 	t.replicas = append(t.replicas, r)
 	t.reported = append(t.reported, r)

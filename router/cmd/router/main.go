@@ -9,13 +9,18 @@ import (
 	"syscall"
 )
 
-func main() {
+func main() { os.Exit(start(os.Args[1:])) }
+
+func start(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the program at once: the first only asks for a drain.
 	context.AfterFunc(ctx, stop)
-	if err := command(os.Stderr).ExecuteContext(ctx); err != nil {
+	cmd := command(os.Stderr)
+	cmd.SetArgs(args)
+	if err := cmd.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "router: %v\n", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }

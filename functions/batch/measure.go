@@ -1,0 +1,153 @@
+package batch
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/report"
+)
+
+// Decision says whether a signature is batched.
+type Decision = report.Batching
+
+// What a measurement costs and what it takes to convince.
+const (
+	// worthwhile is by how much rows must be faster together. Less is lost to those that wait for one another.
+	worthwhile = 1.3
+	// tries at one size, of which the fastest counts, as long as they take less than patience together.
+	tries    = 5
+	patience = 30 * time.Millisecond
+	// slow is a run after which few rows are tried: many would take as long as many requests.
+	slow    = 2 * time.Millisecond
+	fewRows = 4
+	// tolerance is the difference between an answer alone and in a batch that is none (relative, or absolute below 1).
+	tolerance = 1e-4
+)
+
+// Measure decides which signatures are put together: those whose rows are faster that way and whose answers do not
+// change. makeRow returns one row of a signature's inputs, different ones for different n; false if it cannot. It may
+// run beside requests, which are not put together before.
+func (b *Batcher) Measure(ctx context.Context, makeRow func(sig model.Signature, n int) (map[string]model.Tensor, bool)) []Decision {
+	for _, name := range slices.Sorted(maps.Keys(b.meta.Signatures)) {
+		sig := b.meta.Signatures[name]
+		if !b.o.Always && batchable(sig) {
+			b.decide(b.measure(ctx, sig, makeRow))
+		}
+	}
+	return b.Decisions()
+}
+
+// Decisions returns what was decided, sorted by signature.
+func (b *Batcher) Decisions() []Decision {
+	return slices.SortedFunc(maps.Values(*b.decisions.Load()), func(x, y Decision) int {
+		if x.Signature < y.Signature {
+			return -1
+		}
+		return 1
+	})
+}
+
+func (b *Batcher) decide(d Decision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := maps.Clone(*b.decisions.Load())
+	all[d.Signature] = d
+	b.decisions.Store(&all)
+}
+
+func (b *Batcher) measure(ctx context.Context, sig model.Signature, makeRow func(model.Signature, int) (map[string]model.Tensor, bool)) Decision {
+	d := Decision{Signature: sig.Name}
+	row := func(n int) *call {
+		inputs, ok := makeRow(sig, n)
+		if !ok {
+			return nil
+		}
+		return &call{req: model.Request{Signature: sig.Name, Inputs: inputs}, rows: 1}
+	}
+	calls := []*call{row(0)}
+	if calls[0] == nil {
+		d.Reason = "no input could be made up to measure it"
+		return d
+	}
+	took, _, err := b.fastest(ctx, calls[0].req)
+	if err != nil {
+		return failed(d, err)
+	}
+	many := b.o.Size
+	if took > slow {
+		many = min(many, fewRows)
+	}
+	if many < 2 {
+		d.Reason = "its size is 1"
+		return d
+	}
+	for n := 1; n < many; n++ {
+		calls = append(calls, row(n))
+	}
+	all, together, err := b.fastest(ctx, join(calls, len(calls)))
+	if err != nil {
+		return failed(d, err)
+	}
+	last := len(calls) - 1
+	alone, err := b.inner.Predict(ctx, calls[last].req)
+	if err != nil {
+		return failed(d, err)
+	}
+	d.Alone, d.Together = took.Seconds(), all.Seconds()/float64(len(calls))
+	gain := d.Alone / d.Together
+	if parts, err := split(together, calls, len(calls)); err != nil {
+		d.Reason = err.Error()
+	} else if !alike(parts[last], alone) {
+		d.Reason = "an answer changes with its mates in a batch"
+	} else if gain < worthwhile {
+		d.Reason = fmt.Sprintf("%d rows together are %.1f times as fast", len(calls), gain)
+	} else {
+		d.On, d.Size, d.Reason = true, b.o.Size, fmt.Sprintf("%d rows together are %.1f times as fast", len(calls), gain)
+	}
+	return d
+}
+
+func failed(d Decision, err error) Decision {
+	d.Reason = "its measurement failed: " + err.Error()
+	return d
+}
+
+// fastest returns the shortest time of a few runs, after one that sets the model up for the shape.
+func (b *Batcher) fastest(ctx context.Context, req model.Request) (time.Duration, model.Response, error) {
+	resp, err := b.inner.Predict(ctx, req)
+	best, spent := time.Duration(math.MaxInt64), time.Duration(0)
+	for n := 0; err == nil && n < tries && (n == 0 || spent < patience); n++ {
+		start := time.Now()
+		_, err = b.inner.Predict(ctx, req)
+		took := time.Since(start)
+		spent += took
+		best = min(best, took)
+	}
+	return best, resp, err
+}
+
+// alike reports whether two answers are the same but for rounding.
+func alike(a, b model.Response) bool {
+	return maps.EqualFunc(a.Outputs, b.Outputs, func(x, y model.Tensor) bool {
+		if x.DType != model.Float32 {
+			return x.Equal(y)
+		}
+		if !slices.Equal(x.Shape, y.Shape) || len(x.Data) != len(y.Data) {
+			return false
+		}
+		for i := 0; i+4 <= len(x.Data); i += 4 {
+			f := float64(math.Float32frombits(binary.LittleEndian.Uint32(x.Data[i:])))
+			g := float64(math.Float32frombits(binary.LittleEndian.Uint32(y.Data[i:])))
+			if math.Abs(f-g) > tolerance*max(1, math.Abs(f)) {
+				return false
+			}
+		}
+		return true
+	})
+}

@@ -1,0 +1,88 @@
+"""Writes SavedModels whose work before the first prediction is done at build time: weights are constants, and the graph
+has been through TensorFlow's optimisers, with convolutions and what follows them fused into one operation.
+
+A runtime then neither restores variables nor optimises a graph for each signature. It must not try to: the passes would
+copy the weights again and again and find nothing. functions/tensorflow leaves them out for a graph with fused operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.grappler import tf_optimizer
+
+# Fused operations are made for nodes that are known to run on a CPU.
+CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
+
+
+def write(folder: Path, signatures: dict[str, Callable]) -> None:
+    """Saves signatures, which share their weights, for prediction on a CPU."""
+    meta = meta_graph_pb2.MetaGraphDef()
+    functions = {name: f.get_concrete_function() for name, f in sorted(signatures.items())}
+    constant = {name: convert_variables_to_constants_v2(f, lower_control_flow=False) for name, f in functions.items()}
+    with tf.Graph().as_default() as graph:
+        for name, function in functions.items():
+            _add(meta, name, constant[name], sorted(function.structured_outputs))
+        meta.graph_def.CopyFrom(_share_constants(graph.as_graph_def()))
+    meta.graph_def.CopyFrom(_optimise(meta))
+    meta.meta_info_def.tags.append("serve")
+    meta.meta_info_def.tensorflow_version = tf.__version__
+    saved = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[meta])
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+
+
+def _add(meta: meta_graph_pb2.MetaGraphDef, name: str, frozen, outputs: list[str]) -> None:
+    """Puts a signature's graph, without variables, into the default graph, under the signature's name."""
+    tf.import_graph_def(frozen.graph.as_graph_def(), name=name)
+    signature = meta.signature_def[name]
+    signature.method_name = tf.compat.v1.saved_model.signature_constants.PREDICT_METHOD_NAME
+
+    def info(tensor) -> meta_graph_pb2.TensorInfo:
+        return meta_graph_pb2.TensorInfo(name=f"{name}/{tensor.name}", dtype=tensor.dtype.as_datatype_enum, tensor_shape=tensor.shape.as_proto())
+
+    for tensor in frozen.inputs:
+        signature.inputs[tensor.op.name].CopyFrom(info(tensor))
+    # A function's outputs come in the order of their names.
+    for key, tensor in zip(outputs, frozen.outputs, strict=True):
+        signature.outputs[key].CopyFrom(info(tensor))
+
+
+def _share_constants(graph: graph_pb2.GraphDef) -> graph_pb2.GraphDef:
+    """Keeps one of several equal constants: the signatures' weights."""
+    first: dict[bytes, str] = {}
+    instead: dict[str, str] = {}
+    kept = graph_pb2.GraphDef(library=graph.library, versions=graph.versions)
+    for node in graph.node:
+        if node.op == "Const" and not node.input:
+            value = node.attr["value"].SerializeToString(deterministic=True)
+            if first.setdefault(value, node.name) != node.name:
+                instead[node.name] = first[value]
+                continue
+        kept.node.append(node)
+    for node in kept.node:
+        for i, name in enumerate(node.input):
+            base, colon, index = name.removeprefix("^").partition(":")
+            if base in instead:
+                node.input[i] = ("^" if name.startswith("^") else "") + instead[base] + colon + index
+    return kept
+
+
+def _optimise(meta: meta_graph_pb2.MetaGraphDef) -> graph_pb2.GraphDef:
+    """Runs TensorFlow's optimisers as a session would when it is asked for the signatures' outputs."""
+    work = meta_graph_pb2.MetaGraphDef()
+    work.CopyFrom(meta)
+    for node in work.graph_def.node:
+        node.device = CPU
+    asked = {t.name.partition(":")[0] for s in meta.signature_def.values() for t in s.outputs.values()}
+    work.collection_def["train_op"].node_list.value.extend(sorted(asked))
+    config = config_pb2.ConfigProto()
+    config.graph_options.rewrite_options.min_graph_nodes = -1  # small graphs, too
+    best = tf_optimizer.OptimizeGraph(config, work)
+    for node in best.node:
+        node.device = ""
+    return best

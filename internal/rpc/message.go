@@ -1,0 +1,270 @@
+package rpc
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"weir.dev/weir/internal/server"
+)
+
+// Prefix is how many bytes stand before a message: whether it is compressed, and its length.
+const Prefix = 5
+
+const gzipName = "gzip"
+
+// reserve bounds what a length alone makes the server set aside.
+const reserve = 4 << 20
+
+// Reader reads the messages of a call.
+type Reader struct {
+	in       io.Reader
+	limit    int64
+	encoding string
+}
+
+// NewReader reads the messages of the call r from its body, none over limit bytes, before and after decompression. It
+// refuses what is no call.
+func NewReader(r *http.Request, limit int64) (*Reader, error) {
+	if err := check(r); err != nil {
+		return nil, err
+	}
+	encoding := r.Header.Get(headerEncoding)
+	if encoding != "" && encoding != "identity" && encoding != gzipName {
+		return nil, &server.Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("grpc-encoding %q is not supported: expected gzip or identity", encoding)}
+	}
+	return &Reader{in: r.Body, limit: limit, encoding: encoding}, nil
+}
+
+// Head reads the prefix of the next message and returns it with the message's length and whether it is compressed. At
+// the end of the call it returns io.EOF.
+func (r *Reader) Head() (head [Prefix]byte, length int64, compressed bool, err error) {
+	if _, err := io.ReadFull(r.in, head[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = broken("a message's prefix is cut short")
+		}
+		return head, 0, false, err
+	}
+	length = int64(binary.BigEndian.Uint32(head[1:]))
+	switch {
+	case head[0] > 1:
+		return head, 0, false, broken(fmt.Sprintf("a message's first byte is %d, expected 0 or 1", head[0]))
+	case head[0] == 1 && r.encoding != gzipName:
+		return head, 0, false, broken("a message is compressed, but the call has no grpc-encoding")
+	case length > r.limit:
+		return head, 0, false, &http.MaxBytesError{Limit: r.limit}
+	}
+	return head, length, head[0] == 1, nil
+}
+
+// Next reads the next message, decompressed; io.EOF after the last one.
+func (r *Reader) Next() ([]byte, error) {
+	_, length, compressed, err := r.Head()
+	if err != nil {
+		return nil, err
+	}
+	message, err := r.body(length)
+	if err != nil || !compressed {
+		return message, err
+	}
+	return Decompress(message, r.limit)
+}
+
+// Peek shows the beginning of the first message to look, which says whether it has seen enough: what there is of the
+// message, decompressed, and whether that is all of it. It returns a body from which all of the call can be read, as it
+// came. A message in which look never sees enough is read to its end.
+func (r *Reader) Peek(body io.ReadCloser, look func(message []byte, whole bool) (enough bool, err error)) (io.ReadCloser, error) {
+	head, length, compressed, err := r.Head()
+	if errors.Is(err, io.EOF) {
+		return nil, broken("the call has no message")
+	}
+	if err != nil {
+		return nil, err
+	}
+	seen := bytes.NewBuffer(append(make([]byte, 0, min(length, firstLook)+Prefix), head[:]...))
+	for next := min(length, firstLook); ; next = min(length-int64(seen.Len())+Prefix, 4*next) {
+		if compressed {
+			next = length
+		}
+		if _, err := io.CopyN(seen, r.in, next); err != nil {
+			return nil, whole(err)
+		}
+		message := seen.Bytes()[Prefix:]
+		complete := int64(len(message)) == length
+		if compressed {
+			if message, err = Decompress(message, r.limit); err != nil {
+				return nil, err
+			}
+		}
+		enough, err := look(message, complete)
+		if err != nil {
+			return nil, err
+		}
+		if enough || complete {
+			return again{io.MultiReader(seen, body), body}, nil
+		}
+	}
+}
+
+// firstLook is how much of a message is read before the first look at it.
+const firstLook = 4 << 10
+
+type again struct {
+	io.Reader
+	io.Closer
+}
+
+func (r *Reader) body(length int64) ([]byte, error) {
+	var b bytes.Buffer
+	if length <= reserve {
+		// The usual case: one piece of memory of the right size.
+		message := make([]byte, length)
+		_, err := io.ReadFull(r.in, message)
+		return message, whole(err)
+	}
+	b.Grow(reserve)
+	if _, err := io.CopyN(&b, r.in, length); err != nil {
+		return nil, whole(err)
+	}
+	return b.Bytes(), nil
+}
+
+func whole(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return broken("a message is shorter than its prefix says")
+	}
+	return err
+}
+
+// Single reads the only message of a unary call.
+func (r *Reader) Single() ([]byte, error) {
+	message, err := r.Next()
+	if errors.Is(err, io.EOF) {
+		return nil, broken("the call has no message")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var more [1]byte
+	if n, err := io.ReadFull(r.in, more[:]); n > 0 {
+		return nil, broken("the call has more than one message")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return message, nil
+}
+
+// Decompress undoes gzip, up to limit bytes.
+func Decompress(message []byte, limit int64) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(message))
+	if err != nil {
+		return nil, broken("a message is no valid gzip: " + err.Error())
+	}
+	out, err := io.ReadAll(io.LimitReader(z, limit+1))
+	if err != nil {
+		return nil, broken("a message is no valid gzip: " + err.Error())
+	}
+	if int64(len(out)) > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	return out, nil
+}
+
+func broken(message string) error {
+	return &server.Error{Status: http.StatusBadRequest, Message: "malformed gRPC call: " + message}
+}
+
+// Writer writes the answer of a call.
+type Writer struct {
+	w        http.ResponseWriter
+	compress bool
+	begun    bool
+}
+
+// NewWriter answers the call r: compressed as the call was, if it says that it takes that.
+func NewWriter(w http.ResponseWriter, r *http.Request) *Writer {
+	return &Writer{w: w, compress: r.Header.Get(headerEncoding) == gzipName && strings.Contains(r.Header.Get(headerAccept), gzipName)}
+}
+
+// Send writes one message. A client that is gone is nobody's error.
+func (w *Writer) Send(m proto.Message) error {
+	framed, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, Prefix, Prefix+proto.Size(m)), m)
+	if err != nil {
+		return fmt.Errorf("encode %T: %w", m, err)
+	}
+	w.begin()
+	if w.compress {
+		var b bytes.Buffer
+		b.Write([]byte{1, 0, 0, 0, 0})
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(framed[Prefix:]); err != nil {
+			return err
+		}
+		if err := z.Close(); err != nil {
+			return err
+		}
+		framed = b.Bytes()
+	}
+	binary.BigEndian.PutUint32(framed[1:], uint32(len(framed)-Prefix))
+	_, _ = w.w.Write(framed)
+	return nil
+}
+
+// Answer answers a unary call: in is the request's message, which it reads into req.
+func Answer(w http.ResponseWriter, r *http.Request, in []byte, req proto.Message, call func() (proto.Message, error)) error {
+	if err := Unmarshal(in, req); err != nil {
+		return err
+	}
+	answer, err := call()
+	if err != nil {
+		return err
+	}
+	out := NewWriter(w, r)
+	if err := out.Send(answer); err != nil {
+		return err
+	}
+	out.Close()
+	return nil
+}
+
+// Unmarshal reads a message.
+func Unmarshal(in []byte, into proto.Message) error {
+	if err := proto.Unmarshal(in, into); err != nil {
+		return &server.Error{Status: http.StatusBadRequest, Message: "the message is no " + string(into.ProtoReflect().Descriptor().FullName()), Err: err}
+	}
+	return nil
+}
+
+// Flush sends what was written, for streams.
+func (w *Writer) Flush() error {
+	w.begin()
+	return http.NewResponseController(w.w).Flush()
+}
+
+// Close ends a call well.
+func (w *Writer) Close() {
+	w.begin()
+	setStatus(w.w.Header(), nil)
+}
+
+func (w *Writer) begin() {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	h := w.w.Header()
+	h.Set("Content-Type", ContentType)
+	h.Set("Trailer", TrailerStatus+", "+TrailerMessage)
+	if w.compress {
+		h.Set(headerEncoding, gzipName)
+	}
+	h.Set(headerAccept, gzipName)
+	w.w.WriteHeader(http.StatusOK)
+}

@@ -1,0 +1,43 @@
+package throttle
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"weir.dev/weir/internal/rpc"
+)
+
+// transport sends requests to replicas on this machine: gRPC calls over HTTP/2, which they need, everything else over
+// HTTP/1.1, which costs less.
+type transport struct{ plain, calls *http.Transport }
+
+// newTransport returns a transport that keeps every connection, as a closed one costs more than an idle one, and lets
+// bodies pass as they are.
+func newTransport() *transport {
+	plain := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost:   1024,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true,
+	}
+	calls := plain.Clone()
+	calls.Protocols = new(http.Protocols)
+	calls.Protocols.SetUnencryptedHTTP2(true)
+	return &transport{plain, calls}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if rpc.IsCall(r) {
+		return t.calls.RoundTrip(r)
+	}
+	return t.plain.RoundTrip(r)
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (t *transport) CloseIdleConnections() {
+	t.plain.CloseIdleConnections()
+	t.calls.CloseIdleConnections()
+}

@@ -1,0 +1,16 @@
+"""BentoML with adaptive batching. Started as `bentoml serve bentoml_server:Service`."""
+
+import bentoml
+import numpy as np
+
+
+@bentoml.service(workers=1, traffic={"timeout": 30})
+class Service:
+    def __init__(self):
+        import model
+
+        self.model = model
+
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=1000)
+    def predict(self, instances: np.ndarray) -> np.ndarray:
+        return self.model.predict(instances.astype("float32"))

@@ -1,0 +1,25 @@
+"""Triton through PyTriton, with dynamic batching."""
+
+import model
+import numpy as np
+from pytriton.decorators import batch
+from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+
+
+@batch
+def infer(images):
+    return {"probabilities": model.predict(images)}
+
+
+if __name__ == "__main__":
+    config = TritonConfig(http_address="127.0.0.1", http_port=model.PORT, grpc_port=model.PORT + 1, metrics_port=model.PORT + 2, log_verbose=0)
+    with Triton(config=config) as triton:
+        triton.bind(
+            model_name=model.NAME,
+            infer_func=infer,
+            inputs=[Tensor(name=model.INPUT, dtype=np.float32, shape=model.ROW)],
+            outputs=[Tensor(name="probabilities", dtype=np.float32, shape=(-1,))],
+            config=ModelConfig(max_batch_size=32, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
+        )
+        triton.serve()

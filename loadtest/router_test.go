@@ -1,0 +1,161 @@
+package loadtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"weir.dev/weir/knative"
+	"weir.dev/weir/knative/local/throttle"
+	"weir.dev/weir/router"
+)
+
+// engine is weir's data path on one machine before one replica: what `weir up` routes to.
+type engine struct{ *throttle.Throttle }
+
+func (engine) Changed() <-chan struct{} { return nil }
+
+func (engine) Status(context.Context) ([]knative.ServiceStatus, error) {
+	return []knative.ServiceStatus{{
+		Name: "digits", URL: "http://digits.default.localhost", Ready: true, Model: true,
+		Revisions: []knative.RevisionStatus{{Name: "digits-00001", Percent: 100, Ready: 1, Wanted: 1, State: knative.StateReady}},
+	}}, nil
+}
+
+// listen serves a handler for the time of a benchmark and returns its address.
+func listen(b *testing.B, h http.Handler) string {
+	b.Helper()
+	srv := httptest.NewServer(h)
+	b.Cleanup(srv.Close)
+	return srv.Listener.Addr().String()
+}
+
+// hops returns the addresses of a replica that answers at once, of a tuned httputil.ReverseProxy before it, and of the
+// router with all it does: routing, limits, metrics, access line, queue.
+func hops(b *testing.B) (direct, proxy, weir string) {
+	b.Helper()
+	answer := bytes.Repeat([]byte("x"), 1024)
+	direct = listen(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer)
+	}))
+	to := &url.URL{Scheme: "http", Host: direct}
+	proxy = listen(b, &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to); p.SetXForwarded() },
+		Transport: &http.Transport{
+			DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, MaxIdleConnsPerHost: 1024, DisableCompression: true,
+		},
+		BufferPool: &pool{},
+	})
+	t := throttle.New(throttle.Options{Revision: "digits-00001", ContainerConcurrency: 64})
+	b.Cleanup(t.Close)
+	t.Add("one", direct)
+	rt, err := router.New(router.Options{Backend: engine{t}, Log: zerolog.New(io.Discard)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := rt.Sync(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return direct, proxy, listen(b, rt.Handler())
+}
+
+type pool struct{ sync.Pool }
+
+func (p *pool) Get() []byte {
+	if b, ok := p.Pool.Get().(*[32 << 10]byte); ok {
+		return b[:]
+	}
+	return make([]byte, 32<<10)
+}
+
+func (p *pool) Put(b []byte) { p.Pool.Put((*[32 << 10]byte)(b)) }
+
+// BenchmarkRouter compares the router with a tuned httputil.ReverseProxy in one run: what each adds to a request of one
+// caller, and requests of 32 callers. All share the cores with the clients and the replica.
+func BenchmarkRouter(b *testing.B) {
+	for _, size := range []int{1 << 10, 600 << 10} {
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			direct, proxy, weir := hops(b)
+			body := bytes.Repeat([]byte("y"), size)
+			const path = "/v1/models/digits:predict"
+			sides := []func() error{post("http://"+direct+path, "application/json", body),
+				post("http://"+proxy+path, "application/json", body), post("http://"+weir+path, "application/json", body)}
+			var took [3][]time.Duration
+			var rates [3][]float64
+			for b.Loop() {
+				for range 10 {
+					for i, f := range sides {
+						took[i] = append(took[i], times(b, 200, f)...)
+					}
+				}
+				for range 3 {
+					for i, f := range sides[1:] {
+						rates[i+1] = append(rates[i+1], rate(b, 32, time.Second, f))
+					}
+				}
+			}
+			ms := func(side int, p float64) float64 {
+				at := func(v []time.Duration) float64 {
+					return float64(v[min(len(v)-1, int(p*float64(len(v))))]) / float64(time.Millisecond)
+				}
+				return at(took[side]) - at(took[0])
+			}
+			for i := range took {
+				slices.Sort(took[i])
+			}
+			b.ReportMetric(ms(1, .5), "proxy-added-p50-ms")
+			b.ReportMetric(ms(2, .5), "added-p50-ms")
+			b.ReportMetric(ms(1, .99), "proxy-added-p99-ms")
+			b.ReportMetric(ms(2, .99), "added-p99-ms")
+			b.ReportMetric(median(rates[1]), "proxy-requests/s")
+			b.ReportMetric(median(rates[2]), "requests/s")
+			b.ReportMetric(median(rates[2])/median(rates[1]), "ratio")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// times calls f n times, one after the other.
+func times(b *testing.B, n int, f func() error) []time.Duration {
+	b.Helper()
+	all := make([]time.Duration, n)
+	for i := range all {
+		start := time.Now()
+		if err := f(); err != nil {
+			b.Fatal(err)
+		}
+		all[i] = time.Since(start)
+	}
+	return all
+}
+
+// BenchmarkHop counts what one request allocates on its way through a hop, its client and the replica included: the
+// difference between the two is the router's.
+func BenchmarkHop(b *testing.B) {
+	direct, proxy, weir := hops(b)
+	for _, hop := range []struct{ name, addr string }{{"direct", direct}, {"proxy", proxy}, {"weir", weir}} {
+		b.Run(hop.name, func(b *testing.B) {
+			f := post("http://"+hop.addr+"/v1/models/digits:predict", "application/json", make([]byte, 1<<10))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

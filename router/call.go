@@ -1,0 +1,179 @@
+package router
+
+import (
+	"net/http"
+	"strconv"
+
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"weir.dev/weir/internal/rpc"
+	"weir.dev/weir/internal/server"
+	inferencepb "weir.dev/weir/proto/inference"
+	_ "weir.dev/weir/proto/serving" // for reflection
+	"weir.dev/weir/router/route"
+)
+
+// callServices are the gRPC services that the router and its models answer together.
+var callServices = []string{
+	"inference.GRPCInferenceService", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "grpc.health.v1.Health",
+}
+
+// ownCall is a gRPC method that the router answers itself: a new request, and the answer to it.
+type ownCall struct {
+	request func() proto.Message
+	answer  func(req proto.Message) (proto.Message, error)
+}
+
+func (rt *Router) ownCalls() map[string]ownCall {
+	routed := func() bool { return rt.table.Load() != nil }
+	const v2 = "/inference.GRPCInferenceService/"
+	return map[string]ownCall{
+		v2 + "ServerLive": {
+			func() proto.Message { return &inferencepb.ServerLiveRequest{} },
+			func(proto.Message) (proto.Message, error) { return &inferencepb.ServerLiveResponse{Live: true}, nil },
+		},
+		v2 + "ServerReady": {
+			func() proto.Message { return &inferencepb.ServerReadyRequest{} },
+			func(proto.Message) (proto.Message, error) {
+				return &inferencepb.ServerReadyResponse{Ready: routed()}, nil
+			},
+		},
+		v2 + "ServerMetadata": {
+			func() proto.Message { return &inferencepb.ServerMetadataRequest{} },
+			func(proto.Message) (proto.Message, error) {
+				return &inferencepb.ServerMetadataResponse{Name: serverName, Version: rt.version, Extensions: extensions}, nil
+			},
+		},
+		v2 + "RepositoryIndex": {
+			func() proto.Message { return &inferencepb.RepositoryIndexRequest{} },
+			rt.indexCall,
+		},
+		v2 + "RepositoryModelUnload": {
+			func() proto.Message { return &inferencepb.RepositoryModelUnloadRequest{} },
+			func(proto.Message) (proto.Message, error) { return nil, errUnload },
+		},
+		"/grpc.health.v1.Health/Check": {
+			func() proto.Message { return &healthpb.HealthCheckRequest{} },
+			func(req proto.Message) (proto.Message, error) {
+				return health(req.(*healthpb.HealthCheckRequest).GetService(), routed())
+			},
+		},
+	}
+}
+
+func health(service string, serving bool) (proto.Message, error) {
+	known := service == ""
+	for _, name := range callServices {
+		known = known || name == service
+	}
+	switch {
+	case !known:
+		return nil, &server.Error{Status: http.StatusNotFound, Message: "no service " + strconv.Quote(clip(service)) + ": reflection lists those there are"}
+	case serving:
+		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
+	}
+	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
+}
+
+func (rt *Router) indexCall(req proto.Message) (proto.Message, error) {
+	entries, err := rt.index(req.(*inferencepb.RepositoryIndexRequest).GetReady())
+	if err != nil {
+		return nil, err
+	}
+	answer := &inferencepb.RepositoryIndexResponse{}
+	for _, e := range entries {
+		answer.Models = append(answer.Models, &inferencepb.RepositoryIndexResponse_ModelIndex{Name: e.Name, Version: e.Version, State: e.State, Reason: e.Reason})
+	}
+	return answer, nil
+}
+
+// serveCall answers a gRPC call, or sends it on to the model that its first message names.
+func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	if own, ok := rt.calls[r.URL.Path]; ok {
+		in, err := rpc.NewReader(r, maxOwnCall)
+		if err != nil {
+			return err
+		}
+		body, err := in.Single()
+		if err != nil {
+			return bodyError(r.Context(), err)
+		}
+		req := own.request()
+		return rpc.Answer(w, r, body, req, func() (proto.Message, error) { return own.answer(req) })
+	}
+	if rt.reflection.Serves(r.URL.Path) {
+		rt.reflection.ServeHTTP(w, r)
+		return nil
+	}
+	where, ok := namesModel[r.URL.Path]
+	if !ok {
+		return &server.Error{Status: http.StatusNotImplemented, Message: "no gRPC method " + clip(r.URL.Path) + " here: reflection lists those there are"}
+	}
+	r, done, err := rt.admit(w, r, x)
+	if err != nil {
+		return err
+	}
+	defer done()
+	hints, err := rt.peek(r, where)
+	if err != nil {
+		return bodyError(r.Context(), err)
+	}
+	if err := rt.pick(w, r, x, hints); err != nil {
+		return err
+	}
+	if hints.Tag != "" {
+		// The function has to know that the label which the message names means itself.
+		r.Header.Set(HeaderTag, hints.Tag)
+	}
+	return rt.forward(w, r, x)
+}
+
+// streamPath is the only method that takes more than one message.
+const streamPath = "/inference.GRPCInferenceService/ModelStreamInfer"
+
+// maxOwnCall bounds a message that the router reads itself.
+const maxOwnCall = 64 << 10
+
+// modelField says where a request's first message names its model: in strings of its own, or in a ModelSpec that is
+// reached by the numbers of spec.
+type modelField struct {
+	name, version protowire.Number
+	spec          []protowire.Number
+}
+
+// namesModel are the methods whose messages name a model.
+var namesModel = func() map[string]modelField {
+	methods := map[string]modelField{
+		"/inference.GRPCInferenceService/RepositoryModelLoad":    {name: 2},
+		"/tensorflow.serving.PredictionService/MultiInference":   {spec: []protowire.Number{1, 1}},
+		"/tensorflow.serving.ModelService/GetModelStatus":        {spec: []protowire.Number{1}},
+		"/tensorflow.serving.PredictionService/Predict":          {spec: []protowire.Number{1}},
+		"/tensorflow.serving.PredictionService/Classify":         {spec: []protowire.Number{1}},
+		"/tensorflow.serving.PredictionService/Regress":          {spec: []protowire.Number{1}},
+		"/tensorflow.serving.PredictionService/GetModelMetadata": {spec: []protowire.Number{1}},
+	}
+	for _, name := range []string{"ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer", "ModelConfig", "ModelStatistics"} {
+		methods["/inference.GRPCInferenceService/"+name] = modelField{name: 1, version: 2}
+	}
+	return methods
+}()
+
+// peek reads as much of the first message as names the model, and puts it back.
+func (rt *Router) peek(r *http.Request, where modelField) (route.Hints, error) {
+	in, err := rpc.NewReader(r, rt.limits.Body)
+	if err != nil {
+		return route.Hints{}, err
+	}
+	var found modelName
+	body, err := in.Peek(r.Body, func(message []byte, whole bool) (enough bool, err error) {
+		found, enough, err = where.find(message, whole)
+		return enough, err
+	})
+	if err != nil {
+		return route.Hints{}, err
+	}
+	r.Body = body
+	return found.hints()
+}
