@@ -58,14 +58,14 @@ programs:
 	@$(SAY) "bin/weir, bin/router and bin/weir-fetch"
 	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/weir .
 	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/router ./router/cmd/router
-	@CGO_ENABLED=0 go build -o bin/weir-fetch ./functions/source/cmd/weir-fetch
+	@CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/weir-fetch ./functions/source/cmd/weir-fetch
 
 functions:
 	@$(SAY) "bin/functions: $(FUNCTIONS)"
 	@mkdir -p bin/functions
 	@go build -o bin/functions/ $(FUNCTIONS:%=./functions/%)
 
-test: build chromium clients test-python test-go ## Set everything up and pass all tests
+test: build chromium clients locust test-python test-go ## Set everything up and pass all tests
 
 test-python:
 	@$(SAY) "Python tests"
@@ -77,11 +77,19 @@ test-go:
 	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
 .PHONY: test-cluster cluster-packages
-test-cluster: programs cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
+test-cluster: build cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
 	@bin/weir cluster build
 	@$(SAY) "Tests on a Kubernetes node"
 	@cd kind/node/program && go test ./store
 	@go test -count 1 -tags cluster -timeout 30m ./test/cluster/...
+	@$(SAY) "The behaviour suite on a Kubernetes node"
+	@trap 'bin/weir cluster down --state build/suite-cluster' EXIT; \
+	  bin/weir cluster up --on node --state build/suite-cluster --listen $(SUITE_INGRESS); \
+	  KUBECONFIG=$(CURDIR)/build/suite-cluster/kubeconfig WEIR_INGRESS=$(SUITE_INGRESS) \
+	  WEIR_REGISTRY=$$(bin/weir cluster status --state build/suite-cluster | awk '$$1 == "registry" { print $$2 }') \
+	  $(MAKE) suite-on-cluster
+
+SUITE_INGRESS ?= 127.0.0.1:8089
 
 # Installed where that can be done without asking, else weir cluster says how.
 cluster-packages:
@@ -105,6 +113,17 @@ ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReache
 .PHONY: suite-on-cluster
 suite-on-cluster:
 	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
+
+# Locust has a virtual environment of its own: its packages are not the models'.
+.PHONY: locust
+locust: build/locust/.ready ## Install Locust, for loadtest/locustfile.py
+
+build/locust/.ready: loadtest/requirements.txt
+	@$(SAY) "Locust"
+	@rm -rf build/locust && mkdir -p build
+	@$(PYTHON) -m venv build/locust
+	@build/locust/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 lint: ## Run golangci-lint with the project's configuration
 	@go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0 run

@@ -96,6 +96,10 @@ func (f *function) load(ctx context.Context) error {
 	for _, h := range f.o.Hooks {
 		m = model.WithHook(m, h)
 	}
+	if f.s.delay > 0 {
+		f.log.Warn().Dur("ms", f.s.delay).Msg("every prediction is delayed: --delay-for-load-tests")
+		m = model.WithDelay(m, f.s.delay)
+	}
 	f.model = m
 	folder, err := tensorflow.Folder(dir)
 	if err != nil {
@@ -128,6 +132,7 @@ func (f *function) observe(phase tensorflow.Phase, took time.Duration) {
 
 // measure decides which signatures are batched. Requests are answered meanwhile: it would lengthen a cold start.
 func (f *function) measure(ctx context.Context) {
+	defer tensorflow.Trim()
 	decisions := f.notBatched()
 	if f.batch != nil {
 		decisions = f.batch.Measure(ctx, tensorflow.SampleRow)

@@ -19,8 +19,10 @@ type settings struct {
 	// batch is auto, off or a number of rows.
 	batch string
 	// began is when the program's own code began to run.
-	began      time.Time
-	drain      time.Duration
+	began time.Time
+	drain time.Duration
+	// delay is waited before each prediction.
+	delay      time.Duration
 	limits     serve.Limits
 	tensorflow tensorflow.Options
 }
@@ -54,6 +56,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.cache, "cache", s.cache, "folder for models that were fetched ($WEIR_CACHE; default: the user's cache folder)")
 	f.StringVar(&s.logLevel, "log-level", s.logLevel, "debug, info, warn or error ($LOG_LEVEL)")
 	f.DurationVar(&s.drain, "drain", 30*time.Second, "how long requests that run may go on at the end")
+	f.DurationVar(&s.delay, "delay-for-load-tests", 0, "wait this long before each prediction: a model that takes time without work, for load tests only")
 	f.Int64Var(&s.limits.Body, "max-body", 32<<20, "bytes of a request's body at most")
 	f.IntVar(&s.limits.Instances, "max-instances", 1000, "instances in a JSON request at most")
 	f.StringVar(&s.batch, "batch", s.batch, "rows of requests that run together at most; auto: 32, where a measurement finds a gain; off ($WEIR_BATCH)")

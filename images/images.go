@@ -166,8 +166,8 @@ func functionSpec(root, name, function string) (Spec, error) {
 		Arch:       p.arch,
 		Entrypoint: program.Path,
 		Env: []string{
-			"PATH=/usr/local/bin", "LD_LIBRARY_PATH=" + libraryFolder, "MODEL_NAME=" + name, "TF_CPP_MIN_LOG_LEVEL=2",
-			"WEIR_CACHE=" + cacheFolder,
+			"PATH=/usr/local/bin", "LD_LIBRARY_PATH=" + libraryFolder, "MODEL_DIR=" + path.Join("/models", name),
+			"TF_CPP_MIN_LOG_LEVEL=2", "WEIR_CACHE=" + cacheFolder,
 		},
 		Layers: []LayerSpec{base, system, tensorflow, {"program", []File{program}}},
 	}, nil

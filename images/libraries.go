@@ -30,7 +30,7 @@ func inspect(name string) (program, error) {
 	if err != nil {
 		return p, fmt.Errorf("%s: images are for Linux, and this is no program for it: %w", name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	switch f.Machine {
 	case elf.EM_X86_64:
 		p.arch = "amd64"
@@ -76,7 +76,7 @@ func needed(name string, machine elf.Machine, seen map[string]bool) ([]library, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	names, err := f.ImportedLibraries()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -178,12 +178,17 @@ func (s *store) put(img v1.Image, name string) error {
 // refName is the OCI annotation that names an image of a layout.
 const refName = "org.opencontainers.image.ref.name"
 
-// sweep removes the blobs that no image needs any more.
+// sweep removes the blobs that no image needs any more, and what is known of them.
 func (s *store) sweep() error {
-	//nolint:staticcheck // It is as stable as the version that go.mod pins.
 	unused, err := s.layout.GarbageCollect()
 	for _, h := range unused {
 		err = errors.Join(err, s.layout.RemoveBlob(h))
+	}
+	known, _ := filepath.Glob(filepath.Join(s.dir, "made", "*.json")) // the pattern is right
+	for _, name := range known {
+		if _, gone := s.made(name); gone != nil {
+			err = errors.Join(err, os.Remove(name))
+		}
 	}
 	return err
 }

@@ -83,6 +83,11 @@ func (o Options) way(kubeconfig string) (way, error) {
 
 // Up makes the cluster where it is missing and installs what weir needs; it may be run again.
 func Up(ctx context.Context, o Options) (Info, error) {
+	if o.On == OnNode {
+		if err := node.Check(o.State); err != nil {
+			return Info{}, err
+		}
+	}
 	state, err := filepath.Abs(o.State)
 	if err != nil {
 		return Info{}, err

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"knative.dev/pkg/apis"
@@ -172,6 +173,7 @@ func TestOverlayNext(t *testing.T) {
 	want := services[0]
 	delete(want.Spec.Template.Annotations, AnnotationLocalDir)
 	want.Spec.Template.Spec.Containers[0].Image = "localhost:5001/weir/imagenet"
+	want.Spec.Template.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("250m")
 	no := false
 	want.Spec.Template.Spec.ServiceAccountName, want.Spec.Template.Spec.AutomountServiceAccountToken = "weir-model", &no
 	if diff := cmp.Diff(want, got); diff != "" {

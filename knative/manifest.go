@@ -3,18 +3,17 @@ package knative
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"weir.dev/weir/internal/strictyaml"
 )
 
 // Load reads the Services of a YAML file, or of a folder's *.yaml and *.yml files in the order of their names without
@@ -141,71 +140,20 @@ func isSeparator(rest []byte) bool {
 }
 
 // parseService reads one document; nil if it is empty.
-func parseService(name string, doc []byte) (*servingv1.Service, error) {
-	asJSON, err := yaml.YAMLToJSONStrict(doc)
-	if err != nil {
-		return nil, yamlError(name, err)
+func parseService(name string, text []byte) (*servingv1.Service, error) {
+	doc, err := strictyaml.Parse(name, text)
+	if err != nil || doc.Empty() {
+		return nil, err
 	}
-	if string(asJSON) == "null" {
-		return nil, nil
-	}
-	at := newPositions(doc)
 	var head struct{ APIVersion, Kind string }
-	if err := yaml.Unmarshal(asJSON, &head); err != nil {
-		return nil, fmt.Errorf("%s:%d: not a Kubernetes object: %w", name, at.first(), err)
+	if err := yaml.Unmarshal(doc.JSON(), &head); err != nil {
+		return nil, doc.Errorf("", "not a Kubernetes object: %w", err)
 	}
 	if head.APIVersion != servingv1.SchemeGroupVersion.String() || head.Kind != "Service" {
 		gv, _ := schema.ParseGroupVersion(head.APIVersion) // the text as it stands, if it is none
-		return nil, fmt.Errorf("%s:%d: kind %s of %s: only kind Service of %s is deployed; leave it out and apply it with kubectl",
-			name, at.first(), cmp.Or(head.Kind, "(none)"), cmp.Or(gv.String(), head.APIVersion, "(none)"), servingv1.SchemeGroupVersion)
+		return nil, doc.Errorf("", "kind %s of %s: only kind Service of %s is deployed; leave it out and apply it with kubectl",
+			cmp.Or(head.Kind, "(none)"), cmp.Or(gv.String(), head.APIVersion, "(none)"), servingv1.SchemeGroupVersion)
 	}
 	svc := &servingv1.Service{}
-	strict, err := kjson.UnmarshalStrict(asJSON, svc)
-	if err != nil {
-		path, what := typeError(err)
-		return nil, fmt.Errorf("%s:%d: %s", name, at.line(path), what)
-	}
-	var problems []error
-	for _, unknown := range strict {
-		problems = append(problems, fmt.Errorf("%s:%d: %w", name, at.line(fieldPath(unknown)), unknown))
-	}
-	return svc, errors.Join(problems...)
-}
-
-// fieldPath returns the path in a strict error such as: unknown field "spec.template.spec.containers[0].imgae".
-func fieldPath(err error) string {
-	var field kjson.FieldError
-	if !errors.As(err, &field) {
-		return ""
-	}
-	return field.FieldPath()
-}
-
-// typeError says where a value has the wrong type, and what was expected.
-func typeError(err error) (path, what string) {
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
-		return "", err.Error()
-	}
-	// The path has the names of embedded Go structs in it, which begin with a capital letter and are in no manifest.
-	fields := slices.DeleteFunc(strings.Split(wrong.Field, "."), func(f string) bool {
-		return f != "" && f[0] >= 'A' && f[0] <= 'Z'
-	})
-	path = strings.Join(fields, ".")
-	return path, fmt.Sprintf("%s: want %s, not %s", path, wrong.Type, wrong.Value)
-}
-
-// yamlError turns the YAML library's "yaml: line N: what" into "name:N: what".
-func yamlError(name string, err error) error {
-	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
-	text = strings.TrimPrefix(text, "yaml: ")
-	text = strings.TrimSpace(strings.TrimPrefix(text, "unmarshal errors:"))
-	if line, what, ok := strings.Cut(strings.TrimPrefix(text, "line "), ": "); ok && isNumber(line) {
-		return fmt.Errorf("%s:%s: %s", name, line, what)
-	}
-	return fmt.Errorf("%s: %s", name, text)
-}
-
-func isNumber(s string) bool {
-	return s != "" && !slices.ContainsFunc([]rune(s), func(r rune) bool { return r < '0' || r > '9' })
+	return svc, doc.Decode(svc)
 }

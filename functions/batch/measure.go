@@ -101,14 +101,17 @@ func (b *Batcher) measure(ctx context.Context, sig model.Signature, makeRow func
 	}
 	d.Alone, d.Together = took.Seconds(), all.Seconds()/float64(len(calls))
 	gain := d.Alone / d.Together
-	if parts, err := split(together, calls, len(calls)); err != nil {
+	parts, err := split(together, calls, len(calls))
+	if err != nil {
 		d.Reason = err.Error()
-	} else if !alike(parts[last], alone) {
+		return d
+	}
+	d.Reason = fmt.Sprintf("%d rows together are %.1f times as fast", len(calls), gain)
+	switch {
+	case !alike(parts[last], alone):
 		d.Reason = "an answer changes with its mates in a batch"
-	} else if gain < worthwhile {
-		d.Reason = fmt.Sprintf("%d rows together are %.1f times as fast", len(calls), gain)
-	} else {
-		d.On, d.Size, d.Reason = true, b.o.Size, fmt.Sprintf("%d rows together are %.1f times as fast", len(calls), gain)
+	case gain >= worthwhile:
+		d.On, d.Size = true, b.o.Size
 	}
 	return d
 }

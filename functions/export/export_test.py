@@ -108,16 +108,15 @@ def test_every_sample_has_a_reference(name: str, version: int) -> None:
 
 @pytest.mark.parametrize(("name", "version"), [("imagenet", 1), ("imagenet", 2), ("embed", 1)])
 def test_image_models_are_ready_to_run(name: str, version: int) -> None:
-    """Nothing is left to restore or to optimise when they are loaded, and signatures share their weights."""
+    """Nothing is left to optimise when they are loaded, and no copy of the graph has a weight in it."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     file = BUILD / "models" / name / str(version) / "saved_model.pb"
     graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0].graph_def
     ops = [n.op for n in graph.node]
     assert "_FusedConv2D" in ops and "_FusedDepthwiseConv2dNative" in ops
-    assert not {"VarHandleOp", "FusedBatchNormV3", "PartitionedCall", "StatefulPartitionedCall"} & set(ops)
-    large = [n.attr["value"].tensor.tensor_content for n in graph.node if n.op == "Const" and len(n.attr["value"].tensor.tensor_content) > 10_000]
-    assert len(large) == len(set(large))
+    assert not {"FusedBatchNormV3", "PartitionedCall", "StatefulPartitionedCall"} & set(ops)
+    assert graph.ByteSize() < 1_000_000
 
 
 def test_samples_name_their_licence() -> None:

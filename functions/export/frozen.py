@@ -1,8 +1,9 @@
-"""Writes SavedModels whose work before the first prediction is done at build time: weights are constants, and the graph
-has been through TensorFlow's optimisers, with convolutions and what follows them fused into one operation.
+"""Writes SavedModels whose work before the first prediction is done at build time: the graph has been through TensorFlow's
+optimisers with the weights as constants, so that what can be computed is, and convolutions and what follows them are
+fused into one operation. Then the weights become variables again: a runtime copies a graph many times, variables never.
 
-A runtime then neither restores variables nor optimises a graph for each signature. It must not try to: the passes would
-copy the weights again and again and find nothing. functions/tensorflow leaves them out for a graph with fused operations.
+A runtime need not optimise such a graph for each signature; functions/tensorflow leaves that out for a graph with fused
+operations.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.grappler import tf_optimizer
 
 # Fused operations are made for nodes that are known to run on a CPU.
 CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
+
+# A constant of more bytes is a weight.
+LARGE = 1024
 
 
 def write(folder: Path, signatures: dict[str, Callable]) -> None:
@@ -29,11 +34,7 @@ def write(folder: Path, signatures: dict[str, Callable]) -> None:
         for name, function in functions.items():
             _add(meta, name, constant[name], sorted(function.structured_outputs))
         meta.graph_def.CopyFrom(_share_constants(graph.as_graph_def()))
-    meta.graph_def.CopyFrom(_optimise(meta))
-    meta.meta_info_def.tags.append("serve")
-    meta.meta_info_def.tensorflow_version = tf.__version__
-    saved = saved_model_pb2.SavedModel(saved_model_schema_version=1, meta_graphs=[meta])
-    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    _save(folder, _optimise(meta), dict(meta.signature_def))
 
 
 def _add(meta: meta_graph_pb2.MetaGraphDef, name: str, frozen, outputs: list[str]) -> None:
@@ -86,3 +87,27 @@ def _optimise(meta: meta_graph_pb2.MetaGraphDef) -> graph_pb2.GraphDef:
     for node in best.node:
         node.device = ""
     return best
+
+
+def _save(folder: Path, graph_def: graph_pb2.GraphDef, signatures: dict[str, meta_graph_pb2.SignatureDef]) -> None:
+    """Writes a SavedModel with the graph's large constants as variables."""
+    weights: dict[str, np.ndarray] = {}
+    rest = graph_pb2.GraphDef(library=graph_def.library, versions=graph_def.versions)
+    for node in graph_def.node:
+        if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGE:
+            weights[node.name] = tf.make_ndarray(node.attr["value"].tensor)
+        else:
+            rest.node.append(node)
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        zero = v1.zeros_initializer()
+        variables = {
+            name: v1.get_variable(f"weights/{i}", value.shape, value.dtype, zero, use_resource=True)
+            for i, (name, value) in enumerate(weights.items())
+        }
+        tf.import_graph_def(rest, name="", input_map={f"{name}:0": v.read_value() for name, v in variables.items()})
+        for name, variable in variables.items():
+            session.run(variable.initializer, {variable.initializer.inputs[1]: weights[name]})
+        builder = v1.saved_model.builder.SavedModelBuilder(str(folder))
+        builder.add_meta_graph_and_variables(session, [v1.saved_model.tag_constants.SERVING], signatures)
+        builder.save()

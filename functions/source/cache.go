@@ -73,8 +73,7 @@ func fetchArchive(ctx context.Context, u *url.URL, o Options) (dir string, err e
 // model is the folder of the model with this digest, if the cache has it.
 func (e entry) model(digest string) (string, bool) {
 	dir := filepath.Join(e.cache, digest)
-	info, err := os.Stat(dir)
-	return dir, digest != "" && err == nil && info.IsDir()
+	return dir, digest != "" && isDir(dir)
 }
 
 // fetch is fetchArchive with the lock held.

@@ -165,12 +165,13 @@ func openHTTP(ctx context.Context, u *url.URL, have Object, known string, o Opti
 	if err != nil {
 		return Object{}, nil, err
 	}
-	if have.From > 0 && have.Version != "" {
+	switch {
+	case have.From > 0 && have.Version != "":
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have.From))
 		req.Header.Set("If-Range", have.Version)
-	} else if known != "" && known[0] == '"' {
+	case strings.HasPrefix(known, `"`):
 		req.Header.Set("If-None-Match", known)
-	} else if known != "" {
+	case known != "":
 		req.Header.Set("If-Modified-Since", known)
 	}
 	resp, err := o.Client.Do(req)

@@ -33,7 +33,7 @@ func archiveFormat(name string) (string, error) {
 
 // unpackInto unpacks an archive to dir, whole or not at all.
 func unpackInto(dir string, archive *os.File, format string, o Options) (string, error) {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+	if isDir(dir) {
 		return dir, nil
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".unpack-*")
@@ -45,12 +45,17 @@ func unpackInto(dir string, archive *os.File, format string, o Options) (string,
 	}
 	if err := os.Rename(tmp, dir); err != nil {
 		err = errors.Join(err, os.RemoveAll(tmp))
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		if isDir(dir) {
 			return dir, nil // another replica was faster
 		}
 		return "", err
 	}
 	return dir, nil
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // unpack writes the archive's files below dir. os.Root keeps every path inside it.

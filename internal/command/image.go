@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"weir.dev/weir/functions/source"
 	"weir.dev/weir/images"
 	"weir.dev/weir/knative"
 )
@@ -31,7 +34,7 @@ func (e *env) image() *cobra.Command {
 		Short: "Make container images of the router and the models, without Docker",
 		Example: `  weir image build
   weir image push --to 10.0.0.1:5000`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(e.imageBuild(), e.imagePush())
@@ -54,6 +57,9 @@ func (e *env) imageBuild() *cobra.Command {
   weir image build imagenet --gzip --tar imagenet.tar     # then: docker load -i imagenet.tar
   weir image build half --model ./models/half_plus_two/1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkNames(cmd, args, o); err != nil {
+				return err
+			}
 			built, err := e.buildImages(cmd.Context(), args, o)
 			if err != nil {
 				return err
@@ -93,6 +99,9 @@ func (e *env) imagePush() *cobra.Command {
 		if o.push.To == "" {
 			return usagef(cmd, "--to is missing: the registry, such as 10.0.0.1:5000 or ghcr.io/me")
 		}
+		if err := checkNames(cmd, args, o); err != nil {
+			return err
+		}
 		return e.runImagePush(cmd.Context(), args, o)
 	}
 	return cmd
@@ -102,10 +111,18 @@ func (e *env) imageFlags(cmd *cobra.Command, o *imageOptions) {
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "", "checkout with the outputs of make build (default: that of this program)")
 	f.StringVar(&o.dir, "dir", "", "OCI image layout to write to, which keeps layers for the next time (default: build/images of the checkout)")
-	f.StringVar(&o.model, "model", "", "folder of a SavedModel for an image of any NAME")
+	f.StringVar(&o.model, "model", "", "folder or address of a SavedModel, for an image of any NAME")
 	f.Int64Var(&o.version, "version", 0, "the version of --model (default: its folder's number, or 1)")
 	f.BoolVar(&o.gzip, "gzip", false, "compress with gzip, not Zstandard: larger and slower, but Docker before 23 reads it")
 	outputFlag(cmd, &o.output, outputTable, outputJSON)
+}
+
+// checkNames wants one NAME for --model.
+func checkNames(cmd *cobra.Command, names []string, o imageOptions) error {
+	if o.model != "" && len(names) != 1 {
+		return usagef(cmd, "--model is for one image: give one NAME, not %d", len(names))
+	}
+	return nil
 }
 
 func (e *env) runImagePush(ctx context.Context, names []string, o imageOptions) error {
@@ -136,7 +153,7 @@ func (e *env) buildImages(ctx context.Context, names []string, o imageOptions) (
 	if o.dir == "" {
 		o.dir = filepath.Join(root, "build", "images")
 	}
-	specs, err := imageSpecs(root, names, o)
+	specs, err := e.imageSpecs(ctx, root, names, o)
 	if err != nil {
 		return nil, err
 	}
@@ -145,12 +162,13 @@ func (e *env) buildImages(ctx context.Context, names []string, o imageOptions) (
 	}})
 }
 
-func imageSpecs(root string, names []string, o imageOptions) (specs []images.Spec, err error) {
+func (e *env) imageSpecs(ctx context.Context, root string, names []string, o imageOptions) (specs []images.Spec, err error) {
 	if o.model != "" {
-		if len(names) != 1 {
-			return nil, fmt.Errorf("--model is for one image: give one NAME, not %d", len(names))
+		dir, err := source.Fetch(ctx, o.model, source.Options{Log: zerolog.New(zerolog.ConsoleWriter{Out: e.err, TimeFormat: time.TimeOnly})})
+		if err != nil {
+			return nil, err
 		}
-		spec, err := images.OfModel(root, names[0], o.model, modelVersion(o))
+		spec, err := images.OfModel(root, names[0], dir, modelVersion(o))
 		return []images.Spec{spec}, err
 	}
 	if len(names) == 0 {

@@ -62,7 +62,7 @@ func (e *env) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&e.state, "state", local.DefaultStateDir(), "folder of the engine's state, its logs and its control socket ($WEIR_STATE)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(e.up(), e.deploy(), e.predict(), e.status(), e.logs(), e.delete(), e.down(), e.image(), e.cluster(), e.version())
+	root.AddCommand(e.up(), e.deploy(), e.predict(), e.status(), e.logs(), e.load(), e.delete(), e.down(), e.image(), e.cluster(), e.version())
 	return root
 }
 

@@ -25,7 +25,7 @@ func UseIngressAddress(ctx context.Context, config *rest.Config, say func(string
 		return "", err
 	}
 	say("waiting for the ingress's address")
-	ctx, cancel := context.WithTimeoutCause(ctx, ingressLimit, fmt.Errorf("Kourier has no address after %s: does the cluster have load balancers?", ingressLimit)) //nolint:revive,staticcheck // a name
+	ctx, cancel := context.WithTimeoutCause(ctx, ingressLimit, fmt.Errorf("the ingress has no address after %s: does the cluster have load balancers?", ingressLimit))
 	defer cancel()
 	var address string
 	err = wait.PollUntilContextCancel(ctx, 2*time.Second, true, func(ctx context.Context) (bool, error) {

@@ -87,7 +87,7 @@ func (c *client) waitAvailable(ctx context.Context, objects []*Object, say func(
 	if err == nil || len(waiting) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: %s", context.Cause(ctx), c.why(context.WithoutCancel(ctx), waiting))
+	return fmt.Errorf("%w: %w", context.Cause(ctx), c.why(context.WithoutCancel(ctx), waiting))
 }
 
 // names lists what is waited for, if it is few.
@@ -112,7 +112,7 @@ func (c *client) available(ctx context.Context, o *Object) (bool, error) {
 		return false, err
 	}
 	if err != nil {
-		return false, nil // the API server is busy; the next look tells
+		return false, nil //nolint:nilerr // the API server is busy; the next look tells
 	}
 	var d appsv1.Deployment
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(got.Object, &d); err != nil {

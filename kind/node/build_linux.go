@@ -48,7 +48,7 @@ func build(ctx context.Context, o Options) (string, error) {
 		return b.dir, nil
 	}
 	began := time.Now()
-	b.say("building the node's programs into %s: Kubernetes %s, etcd, Knative, Envoy (10 to 20 minutes the first time, 5 GB of Go's build cache)", b.dir, kubernetesVersion)
+	b.say("building the node's programs into %s: Kubernetes %s, etcd, Knative, Envoy (10 to 20 minutes the first time, 10 GB of Go's caches)", b.dir, kubernetesVersion)
 	if err := b.make(ctx); err != nil {
 		return "", err
 	}
@@ -275,12 +275,12 @@ func unzip(archive, name, to string) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }()
 	from, err := z.Open(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", archive, err)
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	file, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -29,7 +28,7 @@ func checkHost() error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return errors.New(fmt.Sprintf("the node needs programs that are not installed: apt-get install --no-install-recommends %s", strings.Join(missing, " ")))
+	return fmt.Errorf("the node needs programs that are not installed: apt-get install --no-install-recommends %s", strings.Join(missing, " "))
 }
 
 func has(program string) func() bool {

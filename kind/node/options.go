@@ -49,6 +49,9 @@ func (r record) info(f folder) Info {
 	}
 }
 
+// Check says what keeps a node from being run in the state folder: it changes nothing.
+func Check(state string) error { return check(state) }
+
 // Build builds what the node runs if it is missing or of another version, and returns its folder.
 func Build(ctx context.Context, o Options) (string, error) { return build(ctx, o) }
 

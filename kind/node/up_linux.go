@@ -58,6 +58,11 @@ func up(ctx context.Context, o Options) (Info, error) {
 	return info, f.writeKubeconfig(r)
 }
 
+func check(state string) error {
+	_, err := open(state)
+	return err
+}
+
 // open checks what a node needs of the machine and of its folder.
 func open(state string) (folder, error) {
 	abs, err := filepath.Abs(state)
@@ -81,7 +86,7 @@ func (f folder) launch(ctx context.Context, o Options, programs string) (<-chan 
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r = record{network: network{Slot: -1}}
-		o.say("starting the node: processes in namespaces of their own, a virtual interface with routes to 10.86.0.0/16, cgroups named %s, files below %s; weir cluster down removes all of it", f.cgroup(), f)
+		o.say("starting the node. It gets namespaces of its own, a virtual interface (the first of weir0 to weir%d that is free, with routes to 10.86.N.0/30, 10.(96+N).0.0/16 and 10.(240+N).0.0/16), cgroups named %s and files below %s; weir cluster down removes all of it", slots-1, f.cgroup(), f)
 	case err != nil:
 		return nil, err
 	default:

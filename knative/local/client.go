@@ -26,7 +26,10 @@ type Client struct {
 	http *http.Client
 }
 
-var _ knative.Engine = (*Client)(nil)
+var (
+	_ knative.Engine   = (*Client)(nil)
+	_ knative.Observer = (*Client)(nil)
+)
 
 // Dial finds the engine of a state folder; "" means DefaultStateDir.
 func Dial(stateDir string) (*Client, error) {
@@ -79,6 +82,12 @@ func (c *Client) Status(ctx context.Context) (out []knative.ServiceStatus, err e
 // Decisions returns the autoscaler's last decisions about a revision, oldest first.
 func (c *Client) Decisions(ctx context.Context, revision string) (out []autoscale.Decision, err error) {
 	err = c.call(ctx, http.MethodGet, "/revisions/"+url.PathEscape(revision)+"/decisions", nil, &out)
+	return out, err
+}
+
+// Observe returns what runs and uses the machine now, and the decisions after a time.
+func (c *Client) Observe(ctx context.Context, since time.Time) (out knative.Observation, err error) {
+	err = c.call(ctx, http.MethodGet, "/observe?since="+url.QueryEscape(since.Format(time.RFC3339Nano)), nil, &out)
 	return out, err
 }
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -122,6 +123,14 @@ func (c *control) routes() http.Handler {
 	handle("GET /revisions/{name}/decisions", func(w http.ResponseWriter, r *http.Request) error {
 		decisions, err := e.Decisions(r.PathValue("name"))
 		return answerOr(w, decisions, err)
+	})
+	handle("GET /observe", func(w http.ResponseWriter, r *http.Request) error {
+		since, err := time.Parse(time.RFC3339Nano, cmp.Or(r.URL.Query().Get("since"), "0001-01-01T00:00:00Z"))
+		if err != nil {
+			return &server.Error{Status: http.StatusBadRequest, Message: "since: expected a time as in RFC 3339", Err: err}
+		}
+		seen, err := e.Observe(r.Context(), since)
+		return answerOr(w, seen, err)
 	})
 	handle("POST /shutdown", func(w http.ResponseWriter, _ *http.Request) error {
 		defer e.shutdown()

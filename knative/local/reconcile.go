@@ -221,7 +221,9 @@ func (r *revision) drainReplicas() {
 // publish shows others where the replicas are.
 func (r *revision) publish() {
 	ready, starting := 0, 0
+	running := make([]member, 0, len(r.members))
 	for _, m := range r.members {
+		running = append(running, *m)
 		switch {
 		case m.leaving:
 		case m.ready:
@@ -232,7 +234,7 @@ func (r *revision) publish() {
 	}
 	r.mu.Lock()
 	was := r.view.ready > 0
-	r.view.ready, r.view.starting, r.view.wanted = ready, starting, r.wanted
+	r.view.ready, r.view.starting, r.view.wanted, r.view.running = ready, starting, r.wanted, running
 	r.mu.Unlock()
 	if was != (ready > 0) {
 		r.engine.notify()

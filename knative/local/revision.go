@@ -63,6 +63,7 @@ type view struct {
 	queued                  int
 	batching                []report.Batching
 	decisions               []autoscale.Decision
+	running                 []member // copies
 	failure                 error
 }
 

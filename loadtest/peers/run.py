@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import urllib.request
@@ -74,6 +75,8 @@ def measure(name: str, peer: Peer, model: str, seconds: int) -> tuple[str, ...]:
     env = os.environ | {
         "MODEL": model, "MODEL_DIR": str(ROOT / "build" / "models" / model / "1"), "PORT": str(port), "K_SERVICE": model,
         "TF_CPP_MIN_LOG_LEVEL": "3", "LOG_LEVEL": "warn", "PYTHONPATH": str(HERE),
+        # Triton's Python backend loads the interpreter as a library.
+        "LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR"),
     }
     command, folder = start_command(name, peer, model, port), tempfile.mkdtemp()
     with tempfile.NamedTemporaryFile(mode="w", suffix=".json") as data, open(Path(folder) / "log", "wb") as log:
@@ -88,13 +91,21 @@ def measure(name: str, peer: Peer, model: str, seconds: int) -> tuple[str, ...]:
             rates = [hey(url, data.name, c, seconds) for c in CALLERS]
             memory = resident(process.pid)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            end(process)
     return name, " / ".join(f"{r:.0f}" for r in rates), f"{memory:.0f}", f"{cold:.1f}"
+
+
+def end(process: subprocess.Popen) -> None:
+    """Ends a server with all that it started."""
+    for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(patience)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            pass
+    process.wait()
 
 
 def start_command(name: str, peer: Peer, model: str, port: int) -> list[str]:

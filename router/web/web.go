@@ -29,3 +29,12 @@ func Handler() http.Handler {
 	}
 	return h
 }
+
+// Asset returns a file below assets, such as base.css: weir's other pages look the same and draw with the same library.
+func Asset(name string) []byte {
+	data, err := pages.ReadFile("assets/" + name)
+	if err != nil {
+		panic(fmt.Sprintf("web: %v", err))
+	}
+	return data
+}

@@ -264,6 +264,7 @@ func TestRoundTrip(t *testing.T) {
 	}{
 		{name: "replica", revision: "half-1", path: "/x", want: "HTTP/1.1 models/half-1 router.example.com hello"},
 		{name: "activator", revision: "cold-1", path: "/x", want: "HTTP/1.1 models/cold-1 router.example.com hello", cold: "true"},
+		{name: "activator, again", revision: "cold-1", path: "/x", want: "HTTP/1.1 models/cold-1 router.example.com hello"},
 		{name: "HTTP/2", revision: "h2-1", path: "/x", want: "HTTP/2.0 models/h2-1 router.example.com hello"},
 		{name: "unknown", revision: "other", is: knative.ErrNoRevision},
 		{name: "no address", revision: "none-1", is: knative.ErrNotReady},
@@ -321,6 +322,30 @@ func TestAPlaceThatIsGone(t *testing.T) {
 		if _, text, err := post(t.Context(), w, "half-1", "/", strings.NewReader("all of it")); err != nil || text != "all of it" {
 			t.Fatalf("%q, %v", text, err)
 		}
+	}
+}
+
+// TestColdAgain says a cold start each time that the replicas were gone.
+func TestColdAgain(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(srv.Close)
+	at := srv.Listener.Addr().String()
+	w := newWorld(t, io.Discard, nil)
+	w.deploy(t, "half", "half-1")
+	w.endpoints(t, "half-1", servingnet.ServiceTypePublic, "http", at)
+	w.ready(t, "half", 0)
+	for round := range 2 {
+		for _, want := range []string{"true", ""} {
+			res, _, err := post(t.Context(), w, "half-1", "/", nil)
+			if err != nil || res.Header.Get(knative.HeaderColdStart) != want {
+				t.Errorf("round %d: cold %q, want %q (%v)", round, res.Header.Get(knative.HeaderColdStart), want, err)
+			}
+		}
+		w.endpoints(t, "half-1", servingnet.ServiceTypePrivate, "http", at)
+		w.ready(t, "half", 1)
+		w.endpoints(t, "half-1", servingnet.ServiceTypePrivate, "http")
+		w.ready(t, "half", 0)
 	}
 }
 

@@ -38,7 +38,7 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	b.mu.RLock()
 	t := b.targets[name]
-	cold := t != nil && t.ready == 0
+	cold := t != nil && t.ready == 0 && !t.warm.Load()
 	b.mu.RUnlock()
 	if t == nil {
 		return nil, fmt.Errorf("%w: %q", knative.ErrNoRevision, name)
@@ -50,6 +50,7 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if cold {
+		t.warm.Store(true)
 		res.Header.Set(knative.HeaderColdStart, "true")
 	}
 	return res, nil

@@ -22,8 +22,10 @@ const byRevision = "revision"
 
 // target is where a revision answers.
 type target struct {
-	places   []*place
-	ready    int // replicas that answer
+	places []*place
+	ready  int // replicas that answer
+	// warm says that one has answered, although it is not in the endpoints yet: the activator looks for itself.
+	warm     atomic.Bool
 	inFlight atomic.Int64
 	meter    meter
 }
@@ -79,6 +81,9 @@ func (b *Backend) reach(index cache.Indexer, obj any) {
 		}
 	}
 	same := before != nil && (before.ready == 0) == (ready == 0) && (len(before.places) == 0) == (len(places) == 0)
+	if ready == 0 && t.ready > 0 {
+		t.warm.Store(false)
+	}
 	t.places, t.ready = places, ready
 	b.targets[revision] = t
 	if !same {

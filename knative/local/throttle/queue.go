@@ -37,7 +37,8 @@ func (t *Throttle) acquire(ctx context.Context, avoid []*replica) (*replica, err
 		}
 	}
 	again := len(avoid) > 0
-	if !again && t.waiting.Len() >= t.o.QueueDepth {
+	// As on Knative, each replica has its queue: what scales out may have more wait for it, no longer than before.
+	if !again && t.waiting.Len() >= t.o.QueueDepth*max(1, len(t.replicas)) {
 		defer t.mu.Unlock()
 		return nil, fmt.Errorf("revision %s: %w: %d requests wait", t.o.Revision, knative.ErrOverloaded, t.waiting.Len())
 	}

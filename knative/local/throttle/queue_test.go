@@ -16,13 +16,14 @@ func TestQueueIsBounded(t *testing.T) {
 	tests := []struct {
 		name               string
 		o                  Options
-		replica            bool
+		replicas           int
 		taken              int // this many are at the replica or wait; the next is refused
 		wantQueue, wantNow int
 	}{
-		{name: "ten places per request at a replica", o: Options{ContainerConcurrency: 2}, replica: true, taken: 22, wantQueue: 20, wantNow: 2},
+		{name: "ten places per request at a replica", o: Options{ContainerConcurrency: 2}, replicas: 1, taken: 22, wantQueue: 20, wantNow: 2},
+		{name: "as many for each of three replicas", o: Options{ContainerConcurrency: 2}, replicas: 3, taken: 66, wantQueue: 60, wantNow: 6},
 		{name: "no replica", o: Options{ContainerConcurrency: 2}, taken: 20, wantQueue: 20},
-		{name: "set depth", o: Options{ContainerConcurrency: 1, QueueDepth: 3}, replica: true, taken: 4, wantQueue: 3, wantNow: 1},
+		{name: "set depth", o: Options{ContainerConcurrency: 1, QueueDepth: 3}, replicas: 1, taken: 4, wantQueue: 3, wantNow: 1},
 		{name: "no limit, no replica", o: Options{QueueDepth: 5}, taken: 5, wantQueue: 5},
 	}
 	for _, tt := range tests {
@@ -31,8 +32,8 @@ func TestQueueIsBounded(t *testing.T) {
 				h := newHeld()
 				tt.o.Transport = h
 				th := New(tt.o)
-				if tt.replica {
-					th.Add("a", "1:1")
+				for i := range tt.replicas {
+					th.Add(fmt.Sprint(i), fmt.Sprintf("1:%d", i+1))
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				var results []<-chan result

@@ -37,7 +37,8 @@ type Options struct {
 	Revision string
 	// ContainerConcurrency is how many requests a replica gets at a time; 0 is no limit.
 	ContainerConcurrency int
-	// QueueDepth is how many requests may wait. If zero, 10 x ContainerConcurrency, and 10,000 if that has no limit.
+	// QueueDepth is how many requests may wait for each replica, and how many while there is none. If zero,
+	// 10 x ContainerConcurrency, and 10,000 if that has no limit.
 	QueueDepth int
 	// Timeout is the revision's timeoutSeconds: from a request's arrival to the first byte of its answer. If zero, 300 s.
 	Timeout time.Duration

@@ -1,4 +1,4 @@
-package knative
+package strictyaml
 
 import (
 	"strconv"
@@ -17,9 +17,6 @@ func newPositions(doc []byte) positions {
 	}
 	return positions{root: node.Content[0]}
 }
-
-// first is the document's first line with content.
-func (p positions) first() int { return p.root.Line }
 
 // line is the line of a field by its path, such as spec.containers[0].image, or of the deepest field on the way that is
 // there.

@@ -1,0 +1,168 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"weir.dev/weir/knative/local"
+	"weir.dev/weir/loadtest"
+	"weir.dev/weir/loadtest/measure"
+	"weir.dev/weir/loadtest/report"
+	"weir.dev/weir/loadtest/scenario"
+	"weir.dev/weir/loadtest/terminal"
+	"weir.dev/weir/loadtest/ui"
+)
+
+// reportsDir is where reports go, each in a dated folder, unless --out says where.
+const reportsDir = "weir-load"
+
+// loadOptions are the flags of weir load.
+type loadOptions struct {
+	on, out, address, ui string
+	allowHosts           []string
+}
+
+func (e *env) load() *cobra.Command {
+	var o loadOptions
+	cmd := &cobra.Command{
+		Use:   "load SCENARIO.yaml",
+		Short: "Run a load test and write a report of it",
+		Long: `Run a load test: send what the scenario says, open loop (arrivals a second) or closed loop (users), watch the replicas
+meanwhile, and write a report (HTML, CSV, JSON, PNG) into a folder. The exit code is 1 if a threshold does not hold.
+Ctrl-C ends the load and writes the report of what was done.`,
+		Example: `  weir load loadtest/scenarios/autoscaling.yaml
+  weir load loadtest/scenarios/autoscaling.yaml --ui :8089    # and watch it at http://127.0.0.1:8089
+  weir load compare weir-load/2026-11-24T10-00-00-no-autoscaling weir-load/2026-11-24T10-05-00-autoscaling`,
+		Args: exactly("SCENARIO.yaml"),
+		RunE: func(cmd *cobra.Command, args []string) error { return e.runLoad(cmd, args[0], o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.on, "on", "local", "the engine: local")
+	f.StringVar(&o.out, "out", "", "folder of the report (default: "+reportsDir+"/DATE-NAME)")
+	f.StringVar(&o.address, "address", "", "address of the router (default: the engine that runs on this machine)")
+	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this address, such as :8089 (of this machine only), until Ctrl-C")
+	f.StringArrayVar(&o.allowHosts, "allow-host", nil, "a host besides this machine that load may be sent to; may be given again")
+	cmd.AddCommand(e.loadCompare())
+	return cmd
+}
+
+func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
+	if o.on != "local" {
+		return usagef(cmd, "engine %q is unknown: --on is local", o.on)
+	}
+	s, err := scenario.Read(file)
+	if err != nil {
+		return err
+	}
+	opts := loadtest.Options{Scenario: s, Address: o.address, AllowHosts: o.allowHosts, Version: Version}
+	// Without an engine, a load on a URL still runs; one on a model says what to start.
+	if client, err := local.Dial(e.state); err == nil {
+		opts.Engine, opts.EngineName = client, o.on
+		if opts.Address == "" {
+			opts.Address = client.Address()
+		}
+	}
+	view := terminal.New(e.err, isTerminal(e.err))
+	opts.Row = view.Row
+	if o.ui != "" {
+		return e.loadWatched(cmd.Context(), opts, o)
+	}
+	session, err := loadtest.Start(cmd.Context(), opts)
+	if err != nil {
+		return err
+	}
+	run, err := session.Wait()
+	_, problem := e.finishLoad(run, o.out)
+	return errors.Join(err, problem)
+}
+
+// loadWatched runs the load with its page until Ctrl-C.
+func (e *env) loadWatched(ctx context.Context, opts loadtest.Options, o loadOptions) error {
+	address := o.ui
+	if strings.HasPrefix(address, ":") {
+		address = "127.0.0.1" + address // whoever reaches the page can send load
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--ui: %w", err)
+	}
+	fmt.Fprintf(e.err, "watch it at http://%s/   (Ctrl-C ends it)\n", ln.Addr())
+	runs := 0
+	return ui.New(ui.Options{
+		Start: func(ctx context.Context) (ui.Session, error) { return loadtest.Start(ctx, opts) },
+		Finish: func(run measure.Run) (string, error) {
+			out := o.out
+			if runs++; out != "" && runs > 1 {
+				out = fmt.Sprintf("%s-%d", out, runs)
+			}
+			return e.finishLoad(run, out)
+		},
+	}).Serve(ctx, ln)
+}
+
+// errThresholds says that the run was made and did not do what was expected.
+var errThresholds = errors.New("a threshold does not hold")
+
+// errTargetDied says that there was nobody to answer.
+var errTargetDied = errors.New("the target died")
+
+// finishLoad writes a run's report, and says what came of the run and where the report is.
+func (e *env) finishLoad(run measure.Run, out string) (string, error) {
+	if out == "" {
+		out = report.Dir(reportsDir, run.Scenario, run.Started)
+	}
+	if err := report.Write(out, run); err != nil {
+		return "", err
+	}
+	terminal.Summary(e.err, run)
+	page := filepath.Join(out, report.FileHTML)
+	fmt.Fprintf(e.out, "report: %s\n", page)
+	switch {
+	case run.Died:
+		return page, errTargetDied
+	case run.Failed():
+		return page, errThresholds
+	}
+	return page, nil
+}
+
+func (e *env) loadCompare() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:     "compare A B",
+		Short:   "Write a page that shows two runs side by side",
+		Example: `  weir load compare weir-load/monday weir-load/tuesday --out compare.html`,
+		Args:    exactly("A", "B"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			a, err := report.Read(args[0])
+			if err != nil {
+				return err
+			}
+			b, err := report.Read(args[1])
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				if err := os.MkdirAll(reportsDir, 0o755); err != nil {
+					return fmt.Errorf("report: %w", err)
+				}
+				out = report.Dir(reportsDir, "compare", time.Now()) + ".html"
+			}
+			if err := report.WriteCompare(out, a, b); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(e.out, "report: %s\n", out)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "the page's file (default: "+reportsDir+"/DATE-compare.html)")
+	return cmd
+}

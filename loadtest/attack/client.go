@@ -1,0 +1,109 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// maxConnections bounds the connections to one host, and with it the requests on their way.
+const maxConnections = 10_000
+
+// NotAllowedError is the error for a host that no load may be sent to.
+type NotAllowedError struct{ Host string }
+
+func (e *NotAllowedError) Error() string {
+	return fmt.Sprintf("%s is neither this machine nor an address that weir knows: no load is sent there without --allow-host %s", e.Host, e.Host)
+}
+
+// Guard says where load may go: to loopback, and to the hosts that are named.
+type Guard struct{ Allowed []string }
+
+// Check says whether load may be sent to a URL.
+func (g Guard) Check(ctx context.Context, target string) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	host := u.Hostname()
+	if slices.Contains(g.Allowed, host) || slices.Contains(g.Allowed, u.Host) {
+		return nil
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	for _, a := range addrs {
+		if !a.Unmap().IsLoopback() {
+			return &NotAllowedError{host}
+		}
+	}
+	return nil
+}
+
+// client sends one load's requests. A name that means another machine later does not lead there: what is dialled is
+// checked again. Redirects are answers, not ways on.
+func (g Guard) client(target string) (*http.Client, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, fmt.Errorf("target: %w", err)
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	if !slices.Contains(g.Allowed, u.Hostname()) && !slices.Contains(g.Allowed, u.Host) {
+		dialer.Control = func(_, address string, _ syscall.RawConn) error {
+			a, err := netip.ParseAddrPort(address)
+			if err != nil || !a.Addr().Unmap().IsLoopback() {
+				return &NotAllowedError{u.Hostname()}
+			}
+			return nil
+		}
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:         dialer.DialContext,
+			MaxIdleConns:        maxConnections,
+			MaxIdleConnsPerHost: maxConnections,
+			IdleConnTimeout:     90 * time.Second,
+			DisableCompression:  true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// bounded is a transport whose requests end after a time, or when ctx does. vegeta's requests have no context.
+type bounded struct {
+	http.RoundTripper
+	ctx     context.Context
+	timeout time.Duration
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, b.timeout)
+	resp, err := b.RoundTripper.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &ending{resp.Body, cancel}
+	return resp, nil
+}
+
+// ending is an answer's body that ends its request's context.
+type ending struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (e *ending) Close() error {
+	defer e.cancel()
+	return e.ReadCloser.Close()
+}

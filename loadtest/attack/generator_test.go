@@ -1,0 +1,246 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"weir.dev/weir/knative"
+	"weir.dev/weir/loadtest/scenario"
+)
+
+// shots collects what a generator did.
+type shots struct {
+	mu  sync.Mutex
+	all []Shot
+}
+
+func (s *shots) add(x Shot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, x)
+}
+
+func generator(t testing.TB, l scenario.Load, url string) (*Generator, *shots) {
+	t.Helper()
+	if l.Target.Timeout == 0 {
+		l.Target.Timeout = 5 * time.Second
+	}
+	got := &shots{}
+	g, err := New(l, Options{URL: url, Done: got.add, Grace: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, got
+}
+
+func open(rate float64, d time.Duration) scenario.Stage {
+	return scenario.Stage{Name: "open", Duration: d, Arrivals: &scenario.Arrivals{From: rate, To: rate}}
+}
+
+func closed(n int, d, think time.Duration) scenario.Stage {
+	return scenario.Stage{Name: "closed", Duration: d, Users: &scenario.Users{From: n, To: n, Think: think, ThinkMost: think}}
+}
+
+func TestEveryRequestIsTold(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	bodies := map[string]int{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		bodies[string(body)+" "+r.Header.Get("Content-Type")]++
+		w.Header().Set(knative.HeaderRevision, "m-00001")
+		if string(body) == "b" {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"error": "40 requests wait at 127.0.0.1"}`)
+			return
+		}
+		w.Header().Set(knative.HeaderColdStart, "true")
+	}))
+	defer srv.Close()
+	l := scenario.Load{
+		Name: "m", Inputs: []scenario.Input{{Body: []byte("a"), ContentType: "text/a"}, {Body: []byte("b"), ContentType: "text/b"}},
+		Stages: []scenario.Stage{closed(3, 200*time.Millisecond, 10*time.Millisecond), open(100, 500*time.Millisecond)},
+	}
+	g, got := generator(t, l, srv.URL)
+	g.Run(t.Context())
+	if s := g.State(); s.Users != 0 || int(s.Sent) != len(got.all) || s.Stage != "" {
+		t.Errorf("after the run: %+v, %d told", s, len(got.all))
+	}
+	opened, refused := 0, 0
+	for _, s := range got.all {
+		if s.Revision != "m-00001" || s.Load != "m" || s.Latency <= 0 || s.Sent.Before(s.Due) {
+			t.Fatalf("shot %+v", s)
+		}
+		if !s.Closed {
+			opened++
+		}
+		switch {
+		case s.Refused():
+			refused++
+			if s.Message != "N requests wait at N.N" || !s.RetryAfter || s.Cold {
+				t.Fatalf("refusal %+v", s)
+			}
+		case !s.OK() || !s.Cold:
+			t.Fatalf("answer %+v", s)
+		}
+	}
+	if opened != 50 {
+		t.Errorf("%d arrivals in half a second at 100/s, want 50", opened)
+	}
+	if a, b := bodies["a text/a"], bodies["b text/b"]; a-b > 1 || b-a > 1 || a+b != len(got.all) || b != refused {
+		t.Errorf("bodies %v of %d requests, %d refused: want both in turn", bodies, len(got.all), refused)
+	}
+}
+
+// TestAStalledTargetDelaysNoArrival: arrivals go on while none is answered, and none is sent late.
+func TestAStalledTargetDelaysNoArrival(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	arrived := make(chan struct{}, 100)
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}))
+	defer srv.Close()
+	g, got := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{open(100, 300*time.Millisecond)}}, srv.URL)
+	done := make(chan struct{})
+	go func() { defer close(done); g.Run(t.Context()) }()
+	for range 30 {
+		<-arrived // all 30 arrive before any is answered
+	}
+	close(release)
+	<-done
+	if len(got.all) != 30 {
+		t.Errorf("%d requests, want 30", len(got.all))
+	}
+}
+
+func TestTheEndOfARun(t *testing.T) {
+	t.Parallel()
+	entered := make(chan struct{}, 100)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done() // it never answers
+	}))
+	defer srv.Close()
+	for _, stage := range []scenario.Stage{closed(2, time.Hour, time.Hour), open(10, time.Hour)} {
+		g, got := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{stage}}, srv.URL)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.Run(ctx) }()
+		<-entered
+		<-entered
+		cancel()
+		<-done // within the grace
+		if len(got.all) < 2 || got.all[0].Status != 0 || !strings.Contains(got.all[0].Message, "cancel") {
+			t.Errorf("%s: %+v; want requests that were cut off", stage.Name, got.all)
+		}
+	}
+}
+
+func TestChangesWhileItRuns(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	await := func(what string, f func() bool) {
+		t.Helper()
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for limit := time.After(10 * time.Second); !f(); {
+			select {
+			case <-tick.C:
+			case <-limit:
+				t.Fatal("never: " + what)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	users, _ := generator(t, scenario.Load{Name: "u", Stages: []scenario.Stage{closed(1, time.Hour, time.Millisecond)}}, srv.URL)
+	rate, _ := generator(t, scenario.Load{Name: "r", Stages: []scenario.Stage{open(0, time.Hour)}}, srv.URL)
+	var wg sync.WaitGroup
+	wg.Go(func() { users.Run(ctx) })
+	wg.Go(func() { rate.Run(ctx) })
+	await("a user", func() bool { return users.State().Users == 1 })
+	users.Set(5, 0)
+	await("five users", func() bool { return users.State().Users == 5 })
+	users.Set(0, 0)
+	await("no user", func() bool { return users.State().Users == 0 })
+	await("the open stage", func() bool { return rate.State().Stage == "open" })
+	if s := rate.State(); s.Sent != 0 || s.Rate != 0 {
+		t.Errorf("at no rate: %+v", s)
+	}
+	rate.Set(0, 500)
+	await("requests at a rate that was set", func() bool { return rate.State().Sent > 50 })
+	rate.Set(0, 0)
+	if s := rate.State(); s.Rate != 0 {
+		t.Errorf("set to nothing: %+v", s)
+	}
+	cancel()
+	wg.Wait()
+}
+
+func TestWhereLoadMayGo(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		url     string
+		allowed []string
+		ok      bool
+	}{
+		{"http://127.0.0.1:8080/", nil, true},
+		{"http://[::1]:8080/", nil, true},
+		{"http://localhost:8080/", nil, true},
+		{"http://192.0.2.1/", nil, false},
+		{"http://10.1.2.3:80/", []string{"10.1.2.4"}, false},
+		{"http://10.1.2.3:80/", []string{"10.1.2.3"}, true},
+		{"http://[::ffff:192.0.2.1]/", nil, false},
+	} {
+		g := Guard{Allowed: tt.allowed}
+		err := g.Check(t.Context(), tt.url)
+		if (err == nil) != tt.ok {
+			t.Errorf("%s, allowed %v: %v", tt.url, tt.allowed, err)
+		}
+		if tt.ok {
+			continue
+		}
+		if !strings.Contains(err.Error(), "--allow-host") {
+			t.Errorf("%v: it does not say what to do", err)
+		}
+		// Whatever was checked before: what is dialled is checked again.
+		client, err := g.client(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Get(tt.url)
+		if _, refused := errors.AsType[*NotAllowedError](err); !refused {
+			t.Errorf("dialling %s: %v, want a refusal", tt.url, err)
+		}
+	}
+}
+
+// TestNoRedirectIsFollowed: an answer cannot send the load elsewhere.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.RedirectHandler("http://192.0.2.1/", http.StatusFound))
+	defer srv.Close()
+	for _, stage := range []scenario.Stage{closed(1, 50*time.Millisecond, 20*time.Millisecond), open(50, 100*time.Millisecond)} {
+		g, got := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{stage}}, srv.URL)
+		g.Run(t.Context())
+		for _, s := range got.all {
+			if s.Status != http.StatusFound {
+				t.Errorf("%s: %+v, want the 302 itself", stage.Name, s)
+			}
+		}
+	}
+}

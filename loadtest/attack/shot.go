@@ -1,0 +1,81 @@
+package attack
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"time"
+
+	"weir.dev/weir/knative"
+)
+
+// Shot is one request that has ended.
+type Shot struct {
+	Load, Stage string
+	// Due is when the request was to be sent, Sent when it was. They differ where the sender was held up; for users they
+	// are the same.
+	Due, Sent time.Time
+	// Latency is the time from Sent to the end of the answer.
+	Latency time.Duration
+	// Closed says that a user sent it, who would have sent the next one Think after a prompt answer.
+	Closed bool
+	Think  time.Duration
+	// Status is 0 if there was no answer; Message says then what happened, or else what an answer that is no 2xx said.
+	Status     int
+	Message    string
+	RetryAfter bool
+	// Revision and Cold are what weir says of its answer.
+	Revision string
+	Cold     bool
+}
+
+// OK says that the answer was a good one.
+func (s *Shot) OK() bool { return s.Status >= 200 && s.Status < 300 }
+
+// Refused says that the request was turned away, to come back later.
+func (s *Shot) Refused() bool {
+	return s.Status == http.StatusServiceUnavailable || s.Status == http.StatusTooManyRequests
+}
+
+// keptBody is how much of an answer that is no 2xx is looked at.
+const keptBody = 512
+
+var (
+	errorText = regexp.MustCompile(`^\s*\{\s*"error"\s*:\s*"((?:[^"\\]|\\.)*)"`)
+	numbers   = regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
+	addresses = regexp.MustCompile(`[0-9a-fA-F.:\[\]]+:[0-9]+(->[0-9a-fA-F.:\[\]]+:[0-9]+)?`)
+)
+
+// answered fills in what the answer says.
+func (s *Shot) answered(status int, h http.Header, body []byte) {
+	s.Status = status
+	s.Revision = h.Get(knative.HeaderRevision)
+	s.Cold = h.Get(knative.HeaderColdStart) == "true"
+	s.RetryAfter = h.Get("Retry-After") != ""
+	if s.OK() {
+		return
+	}
+	s.Message = http.StatusText(status)
+	if m := errorText.FindSubmatch(body[:min(len(body), keptBody)]); m != nil {
+		// Without its numbers a message is the same for many requests, and counts as one.
+		s.Message = numbers.ReplaceAllString(string(m[1]), "N")
+	}
+}
+
+// failed says that there was no answer.
+func (s *Shot) failed(message string) {
+	s.Status, s.Message = 0, addresses.ReplaceAllString(message, "ADDRESS")
+}
+
+// readAnswer reads an answer to its end.
+func (s *Shot) readAnswer(resp *http.Response) error {
+	var kept []byte
+	var err error
+	if resp.StatusCode >= 300 {
+		kept, err = io.ReadAll(io.LimitReader(resp.Body, keptBody))
+	}
+	_, rest := io.Copy(io.Discard, resp.Body)
+	s.answered(resp.StatusCode, resp.Header, kept)
+	return errors.Join(err, rest)
+}

@@ -1,0 +1,134 @@
+package measure
+
+import (
+	"math"
+
+	"weir.dev/weir/loadtest/scenario"
+)
+
+// Finish ends the run and judges it.
+func (r *Recorder) Finish(thresholds []scenario.Threshold) Run {
+	r.mu.Lock()
+	r.run.Running = false
+	r.mu.Unlock()
+	run := r.Snapshot(0)
+	run.Thresholds = make([]Verdict, 0, len(thresholds))
+	for _, t := range thresholds {
+		run.Thresholds = append(run.Thresholds, run.judge(t))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.run.Thresholds = run.Thresholds
+	return run
+}
+
+// judge says whether a threshold holds. One without a value does not hold.
+func (r *Run) judge(t scenario.Threshold) Verdict {
+	v := Verdict{Text: t.Text, Unit: t.Unit}
+	switch t.Metric {
+	case "replicas", "max_replicas", "min_replicas", "last_replicas", "memory":
+		return r.judgeReplicas(t, v)
+	}
+	s, ok := r.summary(t.Of)
+	if !ok {
+		v.Missing = "no request was made"
+		return v
+	}
+	share := func(n int) float64 { return 100 * float64(n) / float64(max(1, s.Requests)) }
+	switch t.Metric {
+	case "p50":
+		v.Value = s.Latencies.P50
+	case "p90":
+		v.Value = s.Latencies.P90
+	case "p95":
+		v.Value = s.Latencies.P95
+	case "p99":
+		v.Value = s.Latencies.P99
+	case "p99.9":
+		v.Value = s.Latencies.P999
+	case "max":
+		v.Value = s.Latencies.Max
+	case "mean":
+		v.Value = s.Latencies.Mean
+	case "refused_p99":
+		v.Value = s.RefusedP99
+	case "errors":
+		v.Value = share(s.Requests - s.OK)
+	case "refused":
+		v.Value = share(s.Refused)
+	case "requests":
+		v.Value = float64(s.Requests)
+	case "cold_starts":
+		v.Value = float64(s.Cold)
+	case "rate":
+		v.Value = s.Rate
+	case "goodput":
+		v.Value = s.Goodput
+	}
+	if s.OK == 0 && t.Unit == "ms" && t.Metric != "refused_p99" {
+		v.Missing = "no request had a good answer"
+		return v
+	}
+	v.Holds = t.Holds(v.Value)
+	return v
+}
+
+// summary is that of a stage or a load; of the whole run for "".
+func (r *Run) summary(name string) (Summary, bool) {
+	for _, kind := range []string{"run", "stage", "load"} {
+		for _, s := range r.Summaries {
+			if s.Name == name && s.Kind == kind && s.Requests > 0 {
+				return s, true
+			}
+		}
+	}
+	return Summary{}, false
+}
+
+// judgeReplicas looks at every second of a service or revision: replicas has to hold in each.
+func (r *Run) judgeReplicas(t scenario.Threshold, v Verdict) Verdict {
+	least, most, last, memory := math.Inf(1), math.Inf(-1), 0.0, 0.0
+	var broken *float64
+	for _, row := range r.Rows {
+		if row.Revisions == nil {
+			continue
+		}
+		n, mb := 0.0, 0.0
+		for _, rev := range r.Revisions {
+			if rev.Name == t.Of || rev.Service == t.Of {
+				n += float64(row.Revisions[rev.Name].Ready)
+				mb += row.Revisions[rev.Name].Memory
+			}
+		}
+		least, most, last, memory = min(least, n), max(most, n), n, max(memory, mb)
+		if broken == nil && !t.Holds(n) {
+			broken = &n
+		}
+	}
+	known := false
+	for _, rev := range r.Revisions {
+		known = known || rev.Name == t.Of || rev.Service == t.Of
+	}
+	if !known || math.IsInf(least, 0) {
+		v.Missing = "the engine has no service or revision of this name"
+		return v
+	}
+	switch t.Metric {
+	case "replicas":
+		v.Value, v.Holds = last, broken == nil
+		if broken != nil {
+			v.Value = *broken
+		}
+		return v
+	case "max_replicas":
+		v.Value = most
+	case "min_replicas":
+		v.Value = least
+	case "last_replicas":
+		v.Value = last
+	case "memory":
+		v.Value = memory
+	}
+	v.Holds = t.Holds(v.Value)
+	return v
+}

@@ -1,0 +1,113 @@
+// Package report writes a run for people and programs: one HTML file that needs no network, CSV, JSON and a picture.
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"weir.dev/weir/loadtest/measure"
+)
+
+// The files of a report.
+const (
+	FileHTML      = "report.html"
+	FileJSON      = "run.json"
+	FilePNG       = "charts.png"
+	FileRows      = "seconds.csv"
+	FileSummaries = "summaries.csv"
+	FileFailures  = "failures.csv"
+	FileDecisions = "decisions.csv"
+)
+
+// writers make the files.
+var writers = map[string]struct {
+	write       func(io.Writer, measure.Run) error
+	contentType string
+}{
+	FileHTML:      {HTML, "text/html; charset=utf-8"},
+	FileJSON:      {encode, "application/json"},
+	FilePNG:       {PNG, "image/png"},
+	FileRows:      {Rows, "text/csv; charset=utf-8"},
+	FileSummaries: {Summaries, "text/csv; charset=utf-8"},
+	FileFailures:  {Failures, "text/csv; charset=utf-8"},
+	FileDecisions: {Decisions, "text/csv; charset=utf-8"},
+}
+
+// Writer returns what writes a file of a report, and the file's type; false if there is no such file.
+func Writer(name string) (write func(io.Writer, measure.Run) error, contentType string, ok bool) {
+	f, ok := writers[name]
+	return f.write, f.contentType, ok
+}
+
+// Dir is the folder that a run's report goes to if nobody names one: dated, below base.
+func Dir(base, scenario string, now time.Time) string {
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`/\: `, r) {
+			return '-'
+		}
+		return r
+	}, scenario)
+	return filepath.Join(base, now.Format("2006-01-02T15-04-05")+"-"+name)
+}
+
+// Write writes all files of a run's report into a folder, which it makes.
+func Write(dir string, run measure.Run) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	var problems []error
+	for name, f := range writers {
+		problems = append(problems, writeFile(filepath.Join(dir, name), func(w io.Writer) error { return f.write(w, run) }))
+	}
+	return errors.Join(problems...)
+}
+
+// WriteCompare writes a page of two runs.
+func WriteCompare(path string, a, b measure.Run) error {
+	return writeFile(path, func(w io.Writer) error { return Compare(w, a, b) })
+}
+
+// writeFile writes a file by way of another, so that nobody sees half of it.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".weir-*")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("report: %s: %w", filepath.Base(path), err), os.Remove(f.Name()))
+		}
+	}()
+	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func encode(w io.Writer, run measure.Run) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", " ")
+	return enc.Encode(run)
+}
+
+// Read reads a run from its report's folder.
+func Read(dir string) (measure.Run, error) {
+	var run measure.Run
+	data, err := os.ReadFile(filepath.Join(dir, FileJSON))
+	if errors.Is(err, os.ErrNotExist) {
+		return run, fmt.Errorf("%s has no %s: expected the folder of a report of weir load", dir, FileJSON)
+	}
+	if err != nil {
+		return run, fmt.Errorf("report: %w", err)
+	}
+	if err := json.Unmarshal(data, &run); err != nil {
+		return run, fmt.Errorf("%s: expected a run as weir load writes it: %w", filepath.Join(dir, FileJSON), err)
+	}
+	return run, nil
+}

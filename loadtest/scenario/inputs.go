@@ -1,0 +1,171 @@
+package scenario
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxInput bounds a body in bytes: the router's own limit.
+const maxInput = 32 << 20
+
+var imageEndings = []string{".jpg", ".jpeg", ".png", ".gif", ".bmp"}
+
+// inputs reads the bodies for a target.
+func (r *reader) inputs(at string, f *fileInputs, t Target) []Input {
+	switch {
+	case f == nil || f.Images == "" && f.Bodies == "":
+		if t.Model != "" {
+			r.wrong(at, "expected images (a folder) or bodies (a file with a JSON body in each line)")
+		}
+		return nil
+	case f.Images != "" && f.Bodies != "":
+		r.wrong(at, "expected either images or bodies")
+		return nil
+	case f.Images != "":
+		return r.images(at+".images", f.Images, t)
+	case t.API == Bytes && t.URL == "":
+		r.wrong(at+".bodies", "JSON bodies go with api json, v2 or events; bytes takes images")
+		return nil
+	}
+	return r.bodies(at+".bodies", f.Bodies, t)
+}
+
+// images are the pictures of a folder, as the API wants them.
+func (r *reader) images(at, folder string, t Target) []Input {
+	path := r.file(at, folder)
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		r.wrong(at, "expected a folder of images: %w", err)
+		return nil
+	}
+	var all []Input
+	for _, e := range entries {
+		if e.IsDir() || !slices.Contains(imageEndings, strings.ToLower(filepath.Ext(e.Name()))) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(path, e.Name()))
+		if err != nil {
+			r.wrong(at, "%w", err)
+			continue
+		}
+		all = append(all, image(data, t))
+	}
+	if len(all) == 0 {
+		r.wrong(at, "expected images (%s) in %s", strings.Join(imageEndings, ", "), path)
+	}
+	return all
+}
+
+func image(data []byte, t Target) Input {
+	switch t.API {
+	case JSON:
+		return Input{ContentType: "application/json", Body: fmt.Appendf(nil, `{"signature_name":"image_bytes","instances":[{"b64":%q}]}`, base64.StdEncoding.EncodeToString(data))}
+	case V2:
+		head := fmt.Appendf(nil, `{"parameters":{"signature_name":"image_bytes"},"inputs":[{"name":"image_bytes","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":%d}}]}`, 4+len(data))
+		body := append(binary.LittleEndian.AppendUint32(slices.Clone(head), uint32(len(data))), data...)
+		return Input{
+			ContentType: "application/octet-stream", Body: body,
+			Header: map[string]string{"Inference-Header-Content-Length": strconv.Itoa(len(head))},
+		}
+	}
+	return Input{ContentType: http.DetectContentType(data), Body: data}
+}
+
+// bodies are the lines of a file, each a JSON value.
+func (r *reader) bodies(at, name string, t Target) []Input {
+	path := r.file(at, name)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // file has told
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxInput)
+	var all []Input
+	for n := 1; lines.Scan(); n++ {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		if !json.Valid(line) {
+			r.wrong(at, "%s:%d: expected one JSON value in the line", path, n)
+			return nil
+		}
+		all = append(all, Input{ContentType: "application/json", Body: slices.Clone(line)})
+	}
+	if err := lines.Err(); err != nil {
+		r.wrong(at, "%s: %w", path, err)
+	}
+	if len(all) == 0 {
+		r.wrong(at, "expected at least one body in %s", path)
+	}
+	return all
+}
+
+// replay reads a recorded trace: each line begins with the time of an arrival, in seconds or as in RFC 3339; what follows
+// after a comma is skipped, as is a first line that is a heading.
+func (r *reader) replay(at string, f fileStage) *Arrivals {
+	if f.Speed < 0 {
+		r.wrong(at+".speed", "expected a speed above 0 such as 2 for twice as fast, not %v", f.Speed)
+	}
+	if f.From != nil || f.Think != "" || f.Sine != nil || f.Spike != nil {
+		r.wrong(at, "from, think, sine and spike do not go with replay")
+	}
+	speed := f.Speed
+	if speed <= 0 {
+		speed = 1
+	}
+	path := r.file(at+".replay", f.Replay)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return &Arrivals{} // file has told
+	}
+	a := &Arrivals{}
+	var first float64
+	for n, line := range strings.Split(string(data), "\n") {
+		text, _, _ := strings.Cut(strings.TrimSpace(line), ",")
+		if text == "" {
+			continue
+		}
+		seconds, ok := traceTime(text)
+		switch {
+		case !ok && n == 0:
+			continue
+		case !ok:
+			r.wrong(at+".replay", "%s:%d: expected a time in seconds or as in RFC 3339, not %q", path, n+1, text)
+			return a
+		}
+		if len(a.Trace) == 0 {
+			first = seconds
+		}
+		due := time.Duration((seconds - first) / speed * float64(time.Second))
+		if len(a.Trace) > 0 && due < a.Trace[len(a.Trace)-1] {
+			r.wrong(at+".replay", "%s:%d: expected times in order", path, n+1)
+			return a
+		}
+		a.Trace = append(a.Trace, due)
+	}
+	if len(a.Trace) == 0 {
+		r.wrong(at+".replay", "expected at least one time in %s", path)
+	}
+	return a
+}
+
+func traceTime(text string) (float64, bool) {
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return float64(t.UnixNano()) / float64(time.Second), true
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	return v, err == nil && v >= 0
+}

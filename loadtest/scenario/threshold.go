@@ -1,0 +1,103 @@
+package scenario
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Threshold is one thing that has to hold, such as p95 < 300ms, errors < 0.1% or replicas(embed) == 1.
+type Threshold struct {
+	Text string
+	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99 (milliseconds), errors, refused (per cent of the
+	// requests), requests, cold_starts, rate, goodput (a second), or of a service or revision replicas, max_replicas,
+	// min_replicas, last_replicas and memory (MB, all replicas together, at its most).
+	Metric string
+	// Of is the stage or load, service or revision; empty for all.
+	Of    string
+	Op    string
+	Value float64
+	Unit  string
+}
+
+var (
+	thresholdPattern = regexp.MustCompile(`^\s*([a-z_]+[0-9.]*)\s*(?:\(([^)]*)\))?\s*(<=|>=|==|!=|<|>)\s*([0-9.]+)\s*([a-zA-Z%/]*)\s*$`)
+
+	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99"}
+	shares    = []string{"errors", "refused"}
+	counts    = []string{"requests", "cold_starts", "rate", "goodput"}
+	ofService = []string{"replicas", "max_replicas", "min_replicas", "last_replicas", "memory"}
+)
+
+const thresholdHelp = "expected METRIC OP VALUE such as p95 < 300ms, errors < 0.1%, replicas(embed) == 1"
+
+// ParseThreshold reads a threshold.
+func ParseThreshold(text string) (Threshold, error) {
+	m := thresholdPattern.FindStringSubmatch(text)
+	if m == nil {
+		return Threshold{}, fmt.Errorf("%q: %s", text, thresholdHelp)
+	}
+	t := Threshold{Text: strings.TrimSpace(text), Metric: m[1], Of: strings.TrimSpace(m[2]), Op: m[3], Unit: m[5]}
+	var err error
+	switch {
+	case slices.Contains(latencies, t.Metric):
+		var d time.Duration
+		d, err = time.ParseDuration(m[4] + m[5])
+		t.Value, t.Unit = float64(d)/float64(time.Millisecond), "ms"
+	case slices.Contains(shares, t.Metric):
+		if t.Unit != "%" {
+			return t, fmt.Errorf("%q: expected per cent, such as %s < 0.1%%", text, t.Metric)
+		}
+		t.Value, err = strconv.ParseFloat(m[4], 64)
+	case slices.Contains(counts, t.Metric), slices.Contains(ofService, t.Metric):
+		if unit := t.unit(); t.Unit != "" && t.Unit != unit {
+			return t, fmt.Errorf("%q: expected a plain number or %q after it", text, unit)
+		}
+		t.Unit = t.unit()
+		t.Value, err = strconv.ParseFloat(m[4], 64)
+		if t.ofReplicas() && t.Of == "" {
+			return t, fmt.Errorf("%q: expected a service or a revision, as in %s(embed)", text, t.Metric)
+		}
+	default:
+		return t, fmt.Errorf("%q: there is no metric %s: it is one of %s", text, t.Metric,
+			strings.Join(slices.Concat(latencies, shares, counts, ofService), ", "))
+	}
+	if err != nil {
+		return t, fmt.Errorf("%q: %s: %w", text, thresholdHelp, err)
+	}
+	return t, nil
+}
+
+func (t Threshold) unit() string {
+	switch t.Metric {
+	case "rate", "goodput":
+		return "/s"
+	case "memory":
+		return "MB"
+	}
+	return ""
+}
+
+func (t Threshold) ofReplicas() bool { return slices.Contains(ofService, t.Metric) }
+
+// Holds says whether a value keeps the threshold.
+func (t Threshold) Holds(v float64) bool {
+	switch t.Op {
+	case "<":
+		return v < t.Value
+	case "<=":
+		return v <= t.Value
+	case ">":
+		return v > t.Value
+	case ">=":
+		return v >= t.Value
+	case "==":
+		return v == t.Value
+	case "!=":
+		return v != t.Value
+	}
+	return false
+}

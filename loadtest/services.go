@@ -1,0 +1,118 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"weir.dev/weir/knative"
+)
+
+const (
+	readyLimit = 3 * time.Minute
+	readyEvery = 200 * time.Millisecond
+	cleanLimit = time.Minute
+)
+
+// prepare applies the scenario's services and waits until they are ready. Those that were not there are deleted later.
+func (s *Session) prepare(ctx context.Context) error {
+	var all []*servingv1.Service
+	for _, m := range s.o.Scenario.Services {
+		services, err := knative.Load(m)
+		if err != nil {
+			return err
+		}
+		all = append(all, services...)
+	}
+	if len(all) > 0 || len(s.o.Scenario.Changes) > 0 {
+		if s.o.Engine == nil {
+			return errors.New("the scenario has services or changes: start weir first (weir up -f knative/)")
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	there, err := s.o.Engine.Services(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, svc := range all {
+		if err := s.o.Engine.Apply(ctx, svc); err != nil {
+			return fmt.Errorf("service %s: %w", svc.Name, err)
+		}
+		names = append(names, svc.Name)
+		if !slices.ContainsFunc(there, func(t *servingv1.Service) bool { return t.Name == svc.Name }) {
+			s.cleanup = append(s.cleanup, svc.Name)
+		}
+	}
+	return s.awaitReady(ctx, names)
+}
+
+func (s *Session) awaitReady(ctx context.Context, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for {
+		all, err := s.o.Engine.Status(ctx)
+		if err != nil {
+			return err
+		}
+		waiting := ""
+		for _, svc := range all {
+			if slices.Contains(names, svc.Name) && !svc.Ready {
+				waiting = svc.Name + ": " + svc.Message
+			}
+		}
+		if waiting == "" {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("service %s is not ready: %w", waiting, ctx.Err())
+		}
+	}
+}
+
+// change makes the scenario's changes at their times.
+func (s *Session) change(ctx context.Context) {
+	began := time.Now()
+	for _, c := range s.o.Scenario.Changes {
+		timer := time.NewTimer(time.Until(began.Add(c.At)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		services, err := knative.Load(c.Manifest)
+		for _, svc := range services {
+			err = errors.Join(err, s.o.Engine.Apply(ctx, svc))
+		}
+		if err != nil {
+			s.err = fmt.Errorf("change at %v: %w", c.At, err)
+			s.recorder.Note(s.err.Error())
+			return
+		}
+		s.recorder.Note(fmt.Sprintf("At %v %s was applied.", c.At, c.Manifest))
+	}
+}
+
+// clean deletes the services that prepare has made.
+func (s *Session) clean(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanLimit)
+	defer cancel()
+	var problems []error
+	for _, name := range s.cleanup {
+		if err := s.o.Engine.Delete(ctx, name); err != nil {
+			problems = append(problems, fmt.Errorf("service %s stays: %w", name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
