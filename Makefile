@@ -82,11 +82,19 @@ test-go:
 	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
 .PHONY: test-cluster cluster-packages
-test-cluster: programs cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
+test-cluster: build cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
 	@bin/weir cluster build
 	@$(SAY) "Tests on a Kubernetes node"
 	@cd kind/node/program && go test ./store
 	@go test -count 1 -tags cluster -timeout 30m ./test/cluster/...
+	@$(SAY) "The behaviour suite on a Kubernetes node"
+	@trap 'bin/weir cluster down --state build/suite-cluster' EXIT; \
+	  bin/weir cluster up --on node --state build/suite-cluster --listen $(SUITE_INGRESS); \
+	  KUBECONFIG=$(CURDIR)/build/suite-cluster/kubeconfig WEIR_INGRESS=$(SUITE_INGRESS) \
+	  WEIR_REGISTRY=$$(bin/weir cluster status --state build/suite-cluster | awk '$$1 == "registry" { print $$2 }') \
+	  $(MAKE) suite-on-cluster
+
+SUITE_INGRESS ?= 127.0.0.1:8089
 
 # Installed where that can be done without asking, else weir cluster says how.
 cluster-packages:
@@ -103,6 +111,13 @@ chromium:
 	    $(SAY) "Chromium for the browser tests"; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	  else echo "The browser tests need Chromium: sudo apt-get install chromium   (macOS: brew install --cask chromium)"; exit 1; fi; }
+
+# The behaviour suite on a cluster that runs: KUBECONFIG, WEIR_REGISTRY (HOST:PORT) and WEIR_INGRESS (HOST:PORT) name it.
+# What is only so on one machine (weir up, its processes and its state) has no test there.
+ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events
+.PHONY: suite-on-cluster
+suite-on-cluster:
+	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
 
 # Locust has a virtual environment of its own: its packages are not the models'.
 .PHONY: locust

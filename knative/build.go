@@ -26,6 +26,12 @@ const DefaultImage = "weir/savedmodel"
 // EnvModelVersion tells a function the number of the version it serves, where the model's folder does not have it.
 const EnvModelVersion = "WEIR_MODEL_VERSION"
 
+// EnvModelName tells a function the name of its model.
+const EnvModelName = "MODEL_NAME"
+
+// EnvCache tells a function where to keep a model that it fetches.
+const EnvCache = "WEIR_CACHE"
+
 // DeployOptions say what `weir deploy` is to make of a Service. Of an existing Service, what is not given stays as its
 // template says.
 type DeployOptions struct {
@@ -34,6 +40,9 @@ type DeployOptions struct {
 	// Model is the SavedModel: an absolute folder, or an address that functions/source knows. It may be empty for an
 	// existing Service.
 	Model string
+	// Cluster says that the Service is for a cluster: it gets no local command, so that Function and Command mean nothing.
+	// Model is then an address or a folder in the image, and may be empty if Image has the model where its function looks.
+	Cluster bool
 	// Function is the absolute path of the function program that serves any SavedModel. An existing Service whose local
 	// command has a --model keeps its own program and gets the new model.
 	Function string
@@ -54,8 +63,8 @@ type DeployOptions struct {
 	Target int
 	// Window is the stable window. If zero, not given.
 	Window time.Duration
-	// Version is the model version's number. If zero: the existing template's while the command stays the same, else the
-	// number that is the last element of Model, else the existing template's plus one, else 1.
+	// Version is the model version's number. If zero: the existing template's while the command, or on a cluster the model
+	// and the image, stay the same, else the number that is the last element of Model, else the existing template's plus one, else 1.
 	Version int64
 	// Command is the local command in place of the one that Function and Model make.
 	Command string
@@ -111,19 +120,22 @@ func (o DeployOptions) validate(existing *servingv1.Service) error {
 	if existing != nil && existing.Labels[LabelModel] == "" {
 		add("service %s is no model: it has no label %s: choose another name", existing.Name, LabelModel)
 	}
-	switch {
+	switch address := strings.Contains(o.Model, "://"); {
+	case o.Model == "" && existing == nil && o.Cluster && o.Image == "":
+		add("--model or --image is required for a new model: the address of a SavedModel's archive, or an image that has one")
+	case o.Model == "" && existing == nil && !o.Cluster && o.Command == "":
+		add("--model is required for a new model: the folder of a SavedModel, or the address of its archive: https://, s3://, gs:// or azblob://")
 	case o.Model == "":
-		if existing == nil && o.Command == "" {
-			add("--model is required for a new model: the folder of a SavedModel, or the address of its archive: https://, s3://, gs:// or azblob://")
-		}
-	case !strings.Contains(o.Model, "://") && !filepath.IsAbs(o.Model):
+	case o.Cluster && (strings.HasPrefix(o.Model, "file://") || !address && !path.IsAbs(o.Model)):
+		add("--model %q: the cluster sees no folder of this machine: give an address, or an absolute path in the image that --image names", o.Model)
+	case !address && !filepath.IsAbs(o.Model):
 		add("--model %q: a folder's path must be absolute", o.Model)
-	default:
+	case address:
 		if err := source.Check(o.Model); err != nil {
 			problems = append(problems, err)
 		}
 	}
-	if o.Model != "" && o.Command == "" && !filepath.IsAbs(o.Function) {
+	if o.Model != "" && o.Command == "" && !o.Cluster && !filepath.IsAbs(o.Function) {
 		add("the function program %q must be an absolute path", o.Function)
 	}
 	if o.Traffic != nil && (*o.Traffic < 0 || *o.Traffic > 100) {
@@ -175,19 +187,26 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 	if t.Annotations == nil {
 		t.Annotations = make(map[string]string)
 	}
+	served := t.Annotations[AnnotationLocalCommand]
+	if o.Cluster {
+		// What stands there is another machine's.
+		delete(t.Annotations, AnnotationLocalCommand)
+		delete(t.Annotations, AnnotationLocalDir)
+	} else {
+		t.Annotations[AnnotationLocalCommand] = o.command(served)
+	}
+	changed := o.Cluster && o.Model+o.Image != "" || !o.Cluster && t.Annotations[AnnotationLocalCommand] != served
 	if o.Model != "" {
 		delete(t.Labels, LabelFetch)
 		if scheme, _, ok := strings.Cut(o.Model, "://"); ok && scheme != "file" {
 			t.Labels[LabelFetch] = "true"
 		}
 	}
-	command := o.command(t.Annotations[AnnotationLocalCommand])
 	version, err := strconv.ParseInt(t.Annotations[AnnotationVersion], 10, 64)
-	if o.Version != 0 || err != nil || command != t.Annotations[AnnotationLocalCommand] {
+	if o.Version != 0 || err != nil || changed {
 		version = o.version(version)
 	}
 	t.Annotations[AnnotationVersion] = strconv.FormatInt(version, 10)
-	t.Annotations[AnnotationLocalCommand] = command
 	if o.Batch != "" {
 		t.Annotations[AnnotationBatch] = o.Batch
 	}
@@ -214,6 +233,13 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 		t.Spec.Containers = []corev1.Container{{}} // Prepare says what is wrong with it
 	}
 	o.applyContainer(&t.Spec.Containers[0], version)
+	if o.Cluster && strings.Contains(o.Model, "://") {
+		addCache(&t.Spec.PodSpec)
+	}
+	if o.Cluster && t.Spec.AutomountServiceAccountToken == nil {
+		no := false // a model asks nothing of the cluster
+		t.Spec.AutomountServiceAccountToken = &no
+	}
 }
 
 func (o DeployOptions) given(flag string, nonzero bool) bool {
@@ -248,6 +274,9 @@ func (o DeployOptions) applyContainer(c *corev1.Container, version int64) {
 	}
 	if o.Model != "" {
 		c.Args = []string{"--model", o.Model}
+	}
+	if o.Cluster {
+		setEnv(c, EnvModelName, o.Name) // the image may be another model's
 	}
 	for _, pair := range o.Env {
 		key, value, _ := strings.Cut(pair, "=")

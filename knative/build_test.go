@@ -69,6 +69,10 @@ func TestBuild(t *testing.T) {
 			Name: "imagenet", Model: "/models/imagenet/3", Function: "/weir/bin/functions/savedmodel", Tag: "lite2", Traffic: ptr(25),
 			Env: []string{"TOP=3"},
 		}},
+		{name: "cluster-image", options: DeployOptions{Name: "cats", Cluster: true, Image: "example.com/cats:1"}},
+		{name: "cluster-address", existing: deployed, options: DeployOptions{
+			Name: "cats", Cluster: true, Model: "https://example.com/cats/3.tar.gz", Traffic: ptr(20), Tag: "next",
+		}},
 		{name: "update-latest-revision", existing: deployedBefore(t, "testdata/digits.yaml"), options: DeployOptions{
 			Name: "digits", Model: "/models/digits/2", Function: "/weir/bin/functions/savedmodel", Traffic: ptr(50),
 		}},
@@ -93,7 +97,7 @@ func TestBuild(t *testing.T) {
 			if err != nil || len(again) != 1 {
 				t.Fatalf("what was built cannot be read: %v", err)
 			}
-			if err := ValidateLocal(again[0]); err != nil {
+			if err := ValidateLocal(again[0]); (err == nil) == tt.options.Cluster {
 				t.Error(err)
 			}
 		})
@@ -114,6 +118,8 @@ func TestBuildRefuses(t *testing.T) {
 		want     []string
 	}{
 		{name: "nothing to serve", change: func(o *DeployOptions) { o.Model = "" }, want: []string{"--model is required"}},
+		{name: "a cluster's nothing", change: func(o *DeployOptions) { o.Model, o.Cluster = "", true }, want: []string{"--model or --image is required"}},
+		{name: "a folder here for a cluster", change: func(o *DeployOptions) { o.Model, o.Cluster = "file:///m", true }, want: []string{"sees no folder of this machine"}},
 		{name: "relative", change: func(o *DeployOptions) { o.Model, o.Function = "m", "f" }, want: []string{`--model "m": a folder's path must be absolute`, `program "f" must be an absolute`}},
 		{name: "other scheme", change: func(o *DeployOptions) { o.Model = "ftp://b/m" }, want: []string{`"ftp" is not known`}},
 		{name: "http from elsewhere", change: func(o *DeployOptions) { o.Model = "http://example.com/m.tar" }, want: []string{"use https"}},

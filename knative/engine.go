@@ -10,7 +10,7 @@ import (
 	"weir.dev/weir/internal/report"
 )
 
-// Labels and annotations of weir. The first two stand on a revision template, the model label on the Service as well.
+// Labels and annotations of weir. They stand on a revision template, the model label on the Service as well.
 const (
 	// LabelModel marks a Knative Service as a model; its value is the model's name.
 	LabelModel = "weir.dev/model"

@@ -1,6 +1,8 @@
 package knative
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,7 +23,7 @@ func newService(name string) *servingv1.Service {
 		ReadinessProbe: probe("/readyz"),
 		LivenessProbe:  probe("/healthz"),
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("768Mi"),
+			corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("768Mi"),
 		}},
 		SecurityContext: restricted(),
 	}}
@@ -42,4 +44,19 @@ func restricted() *corev1.SecurityContext {
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
+}
+
+// cacheDir is where a model that is fetched by its address is kept in a pod: the root file system is read-only.
+const cacheDir = "/cache"
+
+// addCache gives the pod a place for what it fetches.
+func addCache(pod *corev1.PodSpec) {
+	const name = "model-cache"
+	c := &pod.Containers[0]
+	if slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == name }) {
+		return
+	}
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: cacheDir})
+	setEnv(c, EnvCache, cacheDir)
 }

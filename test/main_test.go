@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if harness.OnCluster() {
+		harness.UseIngress()
+	}
 	code := m.Run()
 	if shared.weir != nil {
 		if err := shared.weir.Stop(); err != nil {
@@ -42,12 +46,18 @@ func TestMain(m *testing.M) {
 func sharedWeir(t *testing.T) *weir {
 	t.Helper()
 	shared.Do(func() {
-		dir, err := os.MkdirTemp("", "weir-test-")
+		dir, err := os.MkdirTemp("", "weir-suite-")
 		if err != nil {
 			shared.err = err
 			return
 		}
-		w, err := harness.Start(dir, "-f", harness.Path("knative"))
+		start := func() (*harness.Weir, error) { return harness.Start(dir, "-f", harness.Path("knative")) }
+		if harness.OnCluster() {
+			start = func() (*harness.Weir, error) {
+				return harness.Join(context.Background(), filepath.Base(dir), dir, "knative/overlays/kind", "knative/overlays/next")
+			}
+		}
+		w, err := start()
 		if err != nil {
 			shared.err = err
 			return

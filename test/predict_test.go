@@ -160,7 +160,7 @@ func rawImage(t *testing.T, w *weir, tag string, photo []byte) classes {
 
 func rawImageByHost(t *testing.T, w *weir, tag string, photo []byte) classes {
 	t.Helper()
-	return image(t, w.URL("/v1/models/imagenet:predict"), http.DetectContentType(photo), photo, http.Header{"Host": {tag + "-imagenet.default.localhost"}})
+	return image(t, w.URL("/v1/models/imagenet:predict"), http.DetectContentType(photo), photo, http.Header{"Host": {w.Host(tag + "-imagenet")}})
 }
 
 func v1Base64(t *testing.T, w *weir, version string, photo []byte) classes {

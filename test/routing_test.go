@@ -96,8 +96,8 @@ func TestARevisionIsReachedEveryWay(t *testing.T) {
 		{"by label", "/v1/models/imagenet/labels/lite2:predict", nil, "imagenet-lite2"},
 		{"by X-Weir-Tag", "/v1/models/imagenet:predict", http.Header{"X-Weir-Tag": {"lite2"}}, "imagenet-lite2"},
 		{"by Knative-Serving-Tag", "/v1/models/imagenet:predict", http.Header{"Knative-Serving-Tag": {"lite2"}}, "imagenet-lite2"},
-		{"by the tag's address", "/v1/models/imagenet:predict", http.Header{"Host": {"lite2-imagenet.default.localhost"}}, "imagenet-lite2"},
-		{"by the service's address", "/v1/models/imagenet:predict", http.Header{"Host": {"imagenet.default.localhost"}}, "imagenet-lite0"},
+		{"by the tag's address", "/v1/models/imagenet:predict", http.Header{"Host": {w.Host("lite2-imagenet")}}, "imagenet-lite2"},
+		{"by the service's address", "/v1/models/imagenet:predict", http.Header{"Host": {w.Host("imagenet")}}, "imagenet-lite0"},
 		{"by an event's modeltag", "/", eventHeaders("lite2"), "imagenet-lite2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,27 +115,39 @@ func TestPercentages(t *testing.T) {
 	w := ownWeir(t, append([]string{"-f", harness.Path("knative/20-digits.yaml")}, harness.Quick...)...)
 	w.must(t, "deploy", "digits", "--model", harness.Path("build/models/digits/1"), "--version", "2", "--tag", "next", "--traffic", "30")
 
+	next := revisionOf(t, w, "/v1/models/digits:predict", http.Header{"X-Weir-Tag": {"next"}})
+	checkSplit(t, w, "digits", next, 30, digitsBody)
+}
+
+// checkSplit asks a model of two revisions, of which next has a share of percent, and checks 1,000 answers with a
+// chi-square test, and that sessions stick.
+func checkSplit(t *testing.T, w *weir, model, next string, percent float64, body []byte) {
+	t.Helper()
+	ask := func(h http.Header) string {
+		var a map[string]any
+		return postJSON(t, w.URL("/v1/models/"+model+":predict"), "application/json", body, h, &a).Get(knative.HeaderRevision)
+	}
 	counts := map[string]int{}
 	for range 1000 {
-		counts[revisionOf(t, w, "/v1/models/digits:predict", nil)]++
+		counts[ask(nil)]++
 	}
 	if len(counts) != 2 {
 		t.Fatalf("answers came from %v, want two revisions", counts)
 	}
-	next := revisionOf(t, w, "/v1/models/digits:predict", http.Header{"X-Weir-Tag": {"next"}})
-	chi := math.Pow(float64(counts[next])-300, 2)/300 + math.Pow(float64(1000-counts[next])-700, 2)/700
+	want := 10 * percent
+	chi := math.Pow(float64(counts[next])-want, 2)/want + math.Pow(want-float64(counts[next]), 2)/(1000-want)
 	// 15.1 is passed by chance once in 10,000 runs (one degree of freedom).
 	if chi > 15.1 {
-		t.Errorf("%v at 70:30 has chi-square %.1f", counts, chi)
+		t.Errorf("%v with %v %% has chi-square %.1f", counts, percent, chi)
 	}
 
 	seen := map[string]bool{}
 	for s := range 20 {
 		h := http.Header{"X-Weir-Session": {fmt.Sprint("caller ", s)}}
-		first := revisionOf(t, w, "/v1/models/digits:predict", h)
+		first := ask(h)
 		seen[first] = true
 		for range 5 {
-			if got := revisionOf(t, w, "/v1/models/digits:predict", h); got != first {
+			if got := ask(h); got != first {
 				t.Errorf("session %d went to %s, then to %s", s, first, got)
 			}
 		}

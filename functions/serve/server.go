@@ -27,7 +27,7 @@ type Options struct {
 	Limits Limits
 	// Source is the CloudEvents source of answers. If empty, /functions/NAME.
 	Source string
-	// Revision is named in answered events. If empty, the environment's K_REVISION.
+	// Revision is named in answers and in answered events. If empty, the environment's K_REVISION.
 	Revision string
 	// Metrics are served besides the server's own.
 	Metrics []prometheus.Collector
@@ -60,6 +60,9 @@ type state struct {
 }
 
 var errLoading = errors.New("model is loading")
+
+// headerRevision names the revision that answers, as knative.HeaderRevision; this package knows nothing of Knative's types.
+const headerRevision = "X-Weir-Revision"
 
 // New makes a Server that is not ready until SetModel is called.
 func New(o Options) (*Server, error) {
@@ -119,6 +122,10 @@ func (s *Server) Handler() http.Handler {
 		t := parsePath(r.URL.Path)
 		if t.api == apiV1Predict && isImage(r.Header.Get("Content-Type")) {
 			t.api = apiImage
+		}
+		if s.revision != "" {
+			// Requests that a cluster's ingress brings have met no router that says it.
+			w.Header().Set(headerRevision, s.revision)
 		}
 		ctx := context.WithValue(r.Context(), exchangeKey{}, &exchange{target: t})
 		s.handlers[t.api].ServeHTTP(w, r.WithContext(ctx))

@@ -10,18 +10,20 @@ import (
 
 func (e *env) logs() *cobra.Command {
 	var follow bool
+	var p place
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Print what a service's replicas wrote",
 		Example: `  weir logs imagenet
-  weir logs imagenet -f`,
+  weir logs imagenet -f
+  weir logs imagenet --on cluster`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := local.Dial(e.state)
+			engine, err := e.dial(p)
 			if err != nil {
 				return err
 			}
-			err = client.Logs(cmd.Context(), args[0], follow, e.out)
+			err = engine.Logs(cmd.Context(), args[0], follow, e.out)
 			if follow && cmd.Context().Err() != nil {
 				return nil //nolint:nilerr // Ctrl-C is how one ends to follow
 			}
@@ -29,27 +31,32 @@ func (e *env) logs() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
+	placeFlags(cmd, &p)
 	return cmd
 }
 
 func (e *env) delete() *cobra.Command {
-	return &cobra.Command{
-		Use:     "delete NAME",
-		Short:   "Remove a service, its revisions and its replicas; requests that run finish first",
-		Example: `  weir delete half`,
-		Args:    exactly("NAME"),
+	var p place
+	cmd := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Remove a service, its revisions and its replicas; requests that run finish first",
+		Example: `  weir delete half
+  weir delete half --on cluster`,
+		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := local.Dial(e.state)
+			engine, err := e.dial(p)
 			if err != nil {
 				return err
 			}
-			if err := client.Delete(cmd.Context(), args[0]); err != nil {
+			if err := engine.Delete(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(e.out, "service %s deleted\n", args[0])
 			return err
 		},
 	}
+	placeFlags(cmd, &p)
+	return cmd
 }
 
 func (e *env) down() *cobra.Command {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,12 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"weir.dev/weir/knative"
-	"weir.dev/weir/knative/local"
 )
 
 // deployOptions are the flags of weir deploy.
 type deployOptions struct {
 	knative.DeployOptions
+	place
 	traffic int
 	wait    bool
 	timeout time.Duration
@@ -29,19 +30,24 @@ type deployOptions struct {
 func (e *env) deploy() *cobra.Command {
 	var o deployOptions
 	cmd := &cobra.Command{
-		Use:   "deploy NAME --model DIR|https://…|s3://…|gs://…|azblob://…",
+		Use:   "deploy NAME [--model DIR|https://…|s3://…|gs://…|azblob://…] [--image IMAGE]",
 		Short: "Serve a SavedModel: create a service, or give it its next revision",
 		Long: `Serve a TensorFlow SavedModel. The first deploy of NAME creates the service; each later one makes its next revision,
-which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.`,
+which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.
+
+On a cluster the model is in the image that --image names, or at an address that the pods reach; the image that serves
+any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 		Example: `  weir deploy half --model ./models/half_plus_two
   weir deploy half --model ./models/half_plus_two/2 --tag next --traffic 10
   weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8
-  weir deploy half --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…'`,
+  weir deploy half --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…'
+  weir deploy half --on cluster --image registry.example.com/weir/half:2 --tag next --traffic 10`,
 		Args: exactly("NAME"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), or an archive's address: https://, s3://, gs://, azblob://")
-	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it as TAG-NAME.default.localhost or by X-Weir-Tag")
+	f.StringVar(&o.Image, "image", "", "the container image on a cluster: of a function, with or without the model in it")
+	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it by its address TAG-NAME.… or by X-Weir-Tag")
 	f.IntVar(&o.traffic, "traffic", 100, "percent of the untagged requests that the new revision takes")
 	f.IntVar(&o.MinScale, "min-scale", 0, "replicas to keep")
 	f.IntVar(&o.MaxScale, "max-scale", 0, "replicas at most; 0 is no limit")
@@ -54,9 +60,13 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
 	outputFlag(cmd, &o.output, outputTable, outputJSON)
+	placeFlags(cmd, &o.place)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.Model == "" {
+		switch o.Cluster = o.on == onCluster; {
+		case o.Model == "" && !o.Cluster:
 			return usagef(cmd, "--model is missing: the folder of a SavedModel, or the address of its archive")
+		case o.Model == "" && o.Image == "":
+			return usagef(cmd, "--image is missing, of an image that has the model, or --model with the model's address")
 		}
 		o.Given = cmd.Flags().Changed
 		if cmd.Flags().Changed("traffic") {
@@ -70,18 +80,20 @@ which takes all traffic unless --traffic says how much. Requests go to the old r
 }
 
 func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error {
-	client, err := local.Dial(e.state)
+	engine, err := e.dial(o.place)
 	if err != nil {
 		return err
 	}
 	o.Name = name
-	if o.Model, err = modelAddress(o.Model); err != nil {
-		return err
+	if !o.Cluster {
+		if o.Model, err = modelAddress(o.Model); err != nil {
+			return err
+		}
+		if o.Function, err = functionProgram(); err != nil {
+			return err
+		}
 	}
-	if o.Function, err = functionProgram(); err != nil {
-		return err
-	}
-	services, err := client.Services(ctx)
+	services, err := engine.Services(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,24 +103,31 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 			existing = s
 		}
 	}
-	if o.Revisions, err = revisionNames(ctx, client, name); err != nil {
+	if existing != nil {
+		// Only a cluster's Services have a status; one machine names its revisions by the generation.
+		o.Latest = cmp.Or(existing.Status.LatestReadyRevisionName, existing.Status.LatestCreatedRevisionName)
+	}
+	if registry := os.Getenv("WEIR_REGISTRY"); o.Cluster && existing == nil && o.Image == "" && registry != "" {
+		o.Image = registry + "/" + knative.DefaultImage
+	}
+	if o.Revisions, err = revisionNames(ctx, engine, name); err != nil {
 		return err
 	}
 	svc, err := knative.Build(existing, o.DeployOptions)
 	if err != nil {
 		return err
 	}
-	if err := client.Apply(ctx, svc); err != nil {
+	if err := engine.Apply(ctx, svc); err != nil {
 		return err
 	}
 	revision := svc.Spec.Template.Name
 	var status knative.ServiceStatus
 	said := "accepted"
 	if o.wait {
-		status, err = e.awaitReady(ctx, client, name, revision)
+		status, err = e.awaitReady(ctx, engine, name, revision)
 		said = "is ready"
 	} else {
-		status, err = serviceStatus(ctx, client, name)
+		status, err = serviceStatus(ctx, engine, name)
 	}
 	if err != nil {
 		return err
@@ -121,8 +140,8 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 }
 
 // revisionNames lists the revisions that a service has.
-func revisionNames(ctx context.Context, client *local.Client, service string) ([]string, error) {
-	all, err := client.Status(ctx)
+func revisionNames(ctx context.Context, engine knative.Engine, service string) ([]string, error) {
+	all, err := engine.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -171,21 +190,22 @@ func functionProgram() (string, error) {
 }
 
 // serviceStatus returns what runs of one service.
-func serviceStatus(ctx context.Context, client *local.Client, name string) (knative.ServiceStatus, error) {
-	all, err := client.Status(ctx)
+func serviceStatus(ctx context.Context, engine knative.Engine, name string) (knative.ServiceStatus, error) {
+	all, err := engine.Status(ctx)
 	if err != nil {
 		return knative.ServiceStatus{}, err
 	}
 	return named(all, name)
 }
 
-// awaitReady waits until a revision answered once, or says why it will not.
-func (e *env) awaitReady(ctx context.Context, client *local.Client, name, revision string) (knative.ServiceStatus, error) {
+// awaitReady waits until a revision answered once and can be asked, or says why it will not.
+func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revision string) (knative.ServiceStatus, error) {
 	start := time.Now()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	why := ""
 	for said := time.Duration(0); ; {
-		s, err := serviceStatus(ctx, client, name)
+		s, err := serviceStatus(ctx, engine, name)
 		if err != nil {
 			return s, err
 		}
@@ -195,18 +215,26 @@ func (e *env) awaitReady(ctx context.Context, client *local.Client, name, revisi
 			}
 			switch r.State {
 			case knative.StateReady, knative.StateIdle:
-				return s, nil
+				// A cluster gives it its address and its share a moment later.
+				if s.Ready || r.Percent > 0 || len(r.Tags) > 0 {
+					return s, nil
+				}
+				why = ": " + s.Message
 			case knative.StateFailed:
 				return s, errors.New(r.Name + " failed: " + r.Message)
+			case knative.StateStarting:
+				if why = ""; r.Message != "" {
+					why = ": " + r.Message
+				}
 			}
 		}
 		if waited := time.Since(start).Truncate(time.Second); waited > said {
 			said = waited
-			fmt.Fprintf(e.err, "waiting for %s, %s\n", revision, waited)
+			fmt.Fprintf(e.err, "waiting for %s, %s%s\n", revision, waited, why)
 		}
 		select {
 		case <-ctx.Done():
-			return s, fmt.Errorf("%s is not ready yet (%w): see weir logs %s", revision, context.Cause(ctx), name)
+			return s, fmt.Errorf("%s is not ready yet (%w)%s: see weir status and weir logs %s", revision, context.Cause(ctx), why, name)
 		case <-tick.C:
 		}
 	}

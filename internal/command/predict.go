@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,12 +17,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.dev/weir/knative"
-	"weir.dev/weir/knative/local"
 	"weir.dev/weir/router/fetch"
 )
 
 // predictOptions are the flags of weir predict.
 type predictOptions struct {
+	place
 	image, json, tag, address string
 	version                   int64
 	timeout                   time.Duration
@@ -45,9 +46,10 @@ func (e *env) predict() *cobra.Command {
 	f.StringVar(&o.json, "json", "", "JSON body to send: a file or -")
 	f.StringVar(&o.tag, "tag", "", "ask the revision with this tag")
 	f.Int64Var(&o.version, "version", 0, "ask for this version of the model")
-	f.StringVar(&o.address, "address", "", "address of the router (default: the engine that runs on this machine)")
+	f.StringVar(&o.address, "address", "", "address of the router, or of the cluster's ingress (default: found from the engine)")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long to wait for the answer, a cold start included")
 	outputFlag(cmd, &o.output, outputTable, outputJSON)
+	placeFlags(cmd, &o.place)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if (o.image == "") == (o.json == "") {
 			return usagef(cmd, "give either --image or --json")
@@ -67,22 +69,15 @@ func (e *env) runPredict(ctx context.Context, name string, o predictOptions) err
 	if err != nil {
 		return err
 	}
-	address := o.address
-	if address == "" {
-		client, err := local.Dial(e.state)
-		if err != nil {
-			return err
-		}
-		address = client.Address()
+	at, client, err := e.router(ctx, o)
+	if err != nil {
+		return err
 	}
-	if !strings.Contains(address, "://") {
-		address = "http://" + address
-	}
-	target := strings.TrimSuffix(address, "/") + "/v1/models/" + url.PathEscape(name)
+	path := "/v1/models/" + url.PathEscape(name)
 	if o.version != 0 {
-		target += fmt.Sprintf("/versions/%d", o.version)
+		path += fmt.Sprintf("/versions/%d", o.version)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target+":predict", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at+path+":predict", bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("address %q: %w", o.address, err)
 	}
@@ -91,9 +86,9 @@ func (e *env) runPredict(ctx context.Context, name string, o predictOptions) err
 		req.Header.Set("X-Weir-Tag", o.tag)
 	}
 	start := time.Now()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("no answer from %s: %w", address, err)
+		return fmt.Errorf("no answer from %s: %w", at, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
@@ -108,6 +103,30 @@ func (e *env) runPredict(ctx context.Context, name string, o predictOptions) err
 		return err
 	}
 	return e.printPrediction(answer, resp.Header, time.Since(start))
+}
+
+// router returns the router's URL, without a slash at its end, and a client whose connections lead there.
+func (e *env) router(ctx context.Context, o predictOptions) (string, *http.Client, error) {
+	if o.address != "" && o.on == onLocal {
+		at := o.address
+		if !strings.Contains(at, "://") {
+			at = "http://" + at
+		}
+		return strings.TrimSuffix(at, "/"), http.DefaultClient, nil
+	}
+	engine, err := e.dial(o.place)
+	if err != nil {
+		return "", nil, err
+	}
+	u, at, err := engine.Router(ctx, o.address)
+	if err != nil {
+		return "", nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, at)
+	}
+	return strings.TrimSuffix(u.String(), "/"), &http.Client{Transport: transport}, nil
 }
 
 // predictBody reads what to send, and its content type.

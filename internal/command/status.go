@@ -10,11 +10,11 @@ import (
 
 	"weir.dev/weir/internal/report"
 	"weir.dev/weir/knative"
-	"weir.dev/weir/knative/local"
 )
 
 func (e *env) status() *cobra.Command {
 	var out output
+	var p place
 	cmd := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show services, revisions, traffic, replicas and load",
@@ -24,14 +24,15 @@ Ready, Idle (scaled to zero, starts on the first request), Starting or Failed. -
 requests together, how many at most and what that gains.`,
 		Example: `  weir status
   weir status -o wide
-  weir status imagenet -o json`,
+  weir status imagenet -o json
+  weir status --on cluster --namespace models`,
 		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := local.Dial(e.state)
+			engine, err := e.dial(p)
 			if err != nil {
 				return err
 			}
-			all, err := client.Status(cmd.Context())
+			all, err := engine.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -49,6 +50,7 @@ requests together, how many at most and what that gains.`,
 		},
 	}
 	outputFlag(cmd, &out, outputTable, outputWide, outputJSON)
+	placeFlags(cmd, &p)
 	return cmd
 }
 

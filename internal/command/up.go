@@ -23,9 +23,6 @@ import (
 	"weir.dev/weir/router/fetch"
 )
 
-// routerService is the name of the router's own Service in the manifests.
-const routerService = "router"
-
 // upOptions are the flags of weir up.
 type upOptions struct {
 	files      []string

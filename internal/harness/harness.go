@@ -51,8 +51,9 @@ func CheckBuilt() error {
 
 // Weir is a running `weir up`.
 type Weir struct {
-	State string // its state folder
-	Addr  string // host:port it serves on
+	State string     // its state folder
+	Addr  string     // host[:port] it serves on
+	on    *namespace // nil on one machine
 	cmd   *exec.Cmd
 	ended chan struct{}
 	err   error
@@ -118,6 +119,9 @@ func (w *Weir) start() error {
 
 // Stop sends what Ctrl-C sends and waits for a clean end. It does nothing if weir has ended already.
 func (w *Weir) Stop() error {
+	if w.on != nil {
+		return w.on.stop()
+	}
 	select {
 	case <-w.ended:
 		return nil
@@ -152,6 +156,9 @@ func (w *Weir) Ended() <-chan struct{} { return w.ended }
 
 // Tail returns the last lines of weir's log.
 func (w *Weir) Tail() string {
+	if w.on != nil {
+		return w.on.tail()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return strings.Join(w.lines[max(0, len(w.lines)-40):], "\n")
@@ -160,9 +167,22 @@ func (w *Weir) Tail() string {
 // URL is the address of a path.
 func (w *Weir) URL(path string) string { return "http://" + w.Addr + path }
 
+// Host is the host name of a service, or of a tag of one: TAG-SERVICE.
+func (w *Weir) Host(name string) string {
+	if w.on != nil {
+		return name + strings.TrimPrefix(w.Addr, "router")
+	}
+	return name + ".default.localhost"
+}
+
 // Run calls the weir command against this engine.
 func (w *Weir) Run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
-	cmd := exec.CommandContext(ctx, Path("bin/weir"), append([]string{"--state", w.State}, args...)...)
+	if w.on != nil {
+		args = w.on.command(args)
+	} else {
+		args = append([]string{"--state", w.State}, args...)
+	}
+	cmd := exec.CommandContext(ctx, Path("bin/weir"), args...)
 	cmd.Dir = Root
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
+	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 )
 
@@ -30,23 +30,7 @@ type place struct {
 }
 
 func newBackend() *Backend {
-	b := &Backend{revisions: map[string]place{}, plain: transport(), h2c: transport()}
-	b.h2c.Protocols = new(http.Protocols)
-	b.h2c.Protocols.SetUnencryptedHTTP2(true)
-	return b
-}
-
-func transport() *http.Transport {
-	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		MaxIdleConnsPerHost:   256,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		ForceAttemptHTTP2:     true,
-		// Answers pass as the function packed them.
-		DisableCompression: true,
-	}
+	return &Backend{revisions: map[string]place{}, plain: server.NewTransport(false), h2c: server.NewTransport(true)}
 }
 
 // RoundTrip sends a request to the revision that its URL's host names.

@@ -35,6 +35,9 @@ func TestHelp(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
+	// Without a file it looks for a cluster: there is none here.
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for _, args := range [][]string{{}, {"x"}, {"--services"}, {"--services", filepath.Join(t.TempDir(), "none"), "--port", "0"}, {"--bogus"}} {
 		cmd := command(io.Discard)
 		cmd.SetArgs(args)

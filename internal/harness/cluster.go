@@ -1,0 +1,290 @@
+package harness
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"knative.dev/serving/pkg/apis/serving"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"weir.dev/weir/knative/cluster/kubeconfig"
+)
+
+// OnCluster says whether $WEIR_ON chose the cluster that $KUBECONFIG, $WEIR_REGISTRY (HOST[:PORT]) and $WEIR_INGRESS
+// (HOST:PORT) name, in place of this machine's engine.
+func OnCluster() bool { return os.Getenv("WEIR_ON") == "cluster" }
+
+// namespace is a place of its own on the cluster.
+type namespace struct {
+	name    string
+	kube    kubernetes.Interface
+	objects dynamic.Interface
+	kinds   meta.RESTMapper
+}
+
+// Join makes a namespace and deploys the overlays in it, one after the other, each when the one before is ready. Images
+// are pushed to the registry first. Stop removes it all.
+func Join(ctx context.Context, name, dir string, overlays ...string) (*Weir, error) {
+	config, _, err := kubeconfig.Load(kubeconfig.Options{})
+	if err != nil {
+		return nil, err
+	}
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := restmapper.GetAPIGroupResources(kube.Discovery())
+	if err != nil {
+		return nil, err
+	}
+	n := &namespace{name: name, kube: kube, objects: objects, kinds: restmapper.NewDiscoveryRESTMapper(groups)}
+	w := &Weir{on: n, ended: make(chan struct{})}
+	_, err = kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for i, overlay := range overlays {
+		into := fmt.Sprintf("%s/overlay-%d", dir, i)
+		push := exec.CommandContext(ctx, Path("bin/weir"), "image", "push", "--to", os.Getenv("WEIR_REGISTRY"), "--kustomize", into, "--overlay", Path(overlay))
+		if out, err := push.CombinedOutput(); err != nil {
+			return nil, errors.Join(fmt.Errorf("%w: %s", err, out), w.Stop())
+		}
+		if err := appendTo(into+"/kustomization.yaml", fewCores); err != nil {
+			return nil, errors.Join(err, w.Stop())
+		}
+		if err := w.Apply(ctx, into); err != nil {
+			return nil, errors.Join(err, w.Stop())
+		}
+		if err := w.awaitReady(ctx); err != nil {
+			return nil, errors.Join(err, w.Stop())
+		}
+	}
+	return w, w.find(ctx)
+}
+
+// fewCores lets all models be there at once on a node of two cores.
+const fewCores = `
+patches:
+  - target:
+      group: serving.knative.dev
+      kind: Service
+    patch: |
+      - {op: replace, path: /spec/template/spec/containers/0/resources/requests/cpu, value: 50m}
+`
+
+func appendTo(file, text string) error {
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// Apply is kubectl apply -k --server-side in the namespace.
+func (w *Weir) Apply(ctx context.Context, dir string) error {
+	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		return err
+	}
+	for _, res := range made.Resources() {
+		fields, err := res.Map()
+		if err != nil {
+			return err
+		}
+		object := &unstructured.Unstructured{Object: fields}
+		kind := object.GroupVersionKind()
+		mapping, err := w.on.kinds.RESTMapping(kind.GroupKind(), kind.Version)
+		if err != nil {
+			return err
+		}
+		object.SetNamespace(w.on.name)
+		_, err = w.on.objects.Resource(mapping.Resource).Namespace(w.on.name).Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "weir-test", Force: true})
+		if err != nil {
+			return fmt.Errorf("apply %s %s: %w", kind.Kind, object.GetName(), err)
+		}
+	}
+	return nil
+}
+
+// awaitReady waits until all services are ready.
+func (w *Weir) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all, err := w.Status(ctx)
+		if err != nil {
+			return err
+		}
+		waits := ""
+		for _, s := range all {
+			if !s.Ready {
+				waits += s.Name + ": " + s.Message + "\n"
+			}
+		}
+		if waits == "" && len(all) > 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w\n%s", ctx.Err(), waits)
+		}
+	}
+}
+
+// find learns the router's host name.
+func (w *Weir) find(ctx context.Context) error {
+	all, err := w.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.Name == "router" {
+			w.Addr = strings.TrimPrefix(s.URL, "http://")
+		}
+	}
+	if w.Addr == "" {
+		return errors.New("the overlays have no router")
+	}
+	return nil
+}
+
+// UseIngress makes the default HTTP client connect to the cluster's ingress for every host that it asks for by name.
+func UseIngress() {
+	http.DefaultTransport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if host, _, err := net.SplitHostPort(address); err == nil && net.ParseIP(host) == nil {
+			address = os.Getenv("WEIR_INGRESS")
+		}
+		return (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, address)
+	}
+}
+
+// command adds what leads a weir command to the namespace.
+func (n *namespace) command(args []string) []string {
+	switch args[0] {
+	case "predict":
+		args = append(args, "--address", os.Getenv("WEIR_INGRESS"))
+	case "deploy", "status", "logs", "delete":
+	default:
+		return args
+	}
+	return append(args, "--on", "cluster", "--namespace", n.name)
+}
+
+// stop removes the namespace and all that is in it; it does not wait for the end.
+func (n *namespace) stop() error {
+	err := n.kube.CoreV1().Namespaces().Delete(context.Background(), n.name, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// tail is what the cluster says went wrong lately.
+func (n *namespace) tail() string {
+	events, err := n.kube.CoreV1().Events(n.name).List(context.Background(), metav1.ListOptions{FieldSelector: "type=Warning"})
+	if err != nil {
+		return err.Error()
+	}
+	var out bytes.Buffer
+	for _, e := range events.Items {
+		fmt.Fprintf(&out, "%s %s: %s: %s\n", cmp.Or(e.LastTimestamp.Time, e.EventTime.Time).Format(time.TimeOnly), e.InvolvedObject.Name, e.Reason, e.Message)
+	}
+	return out.String()
+}
+
+// Stranger writes a kubeconfig of somebody who may do nothing in the namespace.
+func (w *Weir) Stranger(ctx context.Context, file string) error {
+	config, _, err := kubeconfig.Load(kubeconfig.Options{})
+	if err != nil {
+		return err
+	}
+	accounts := w.on.kube.CoreV1().ServiceAccounts(w.on.name)
+	token, err := accounts.CreateToken(ctx, "weir-model", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	c := clientcmdapi.NewConfig()
+	c.Clusters["c"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthority: config.CAFile, CertificateAuthorityData: config.CAData, TLSServerName: config.ServerName}
+	c.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	c.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	c.CurrentContext = "x"
+	return clientcmd.WriteToFile(*c, file)
+}
+
+// KillPod ends a revision's pods at once.
+func (w *Weir) KillPod(ctx context.Context, revision string) error {
+	now := int64(0)
+	return w.on.kube.CoreV1().Pods(w.on.name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now},
+		metav1.ListOptions{LabelSelector: serving.RevisionLabelKey + "=" + revision})
+}
+
+// Sink makes a Service of that name that leads to an address outside the cluster.
+func (w *Weir) Sink(ctx context.Context, name string, at *net.TCPAddr) error {
+	port := int32(at.Port)
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+	if _, err := w.on.kube.CoreV1().Services(w.on.name).Create(ctx, svc, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{at.IP.String()}}},
+		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
+	}
+	_, err := w.on.kube.DiscoveryV1().EndpointSlices(w.on.name).Create(ctx, slice, metav1.CreateOptions{})
+	return err
+}
+
+// Listen opens a port of this machine that the cluster's pods reach.
+func (w *Weir) Listen(ctx context.Context) (net.Listener, error) {
+	nodes, err := w.on.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	// The address from which this machine would speak to the node; nothing is sent.
+	conn, err := net.Dial("udp", net.JoinHostPort(nodes.Items[0].Status.Addresses[0].Address, "9"))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return net.Listen("tcp", net.JoinHostPort(conn.LocalAddr().(*net.UDPAddr).IP.String(), "0"))
+}
+
+// Broker is the URL of the namespace's broker, once it is ready, by an address that needs no cluster DNS.
+func (w *Weir) Broker(ctx context.Context) (string, error) {
+	ingress, err := w.on.kube.CoreV1().Services("knative-eventing").Get(ctx, "broker-ingress", metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("http://%s/%s/weir", ingress.Spec.ClusterIP, w.on.name), nil
+}
