@@ -62,7 +62,7 @@ models: $(VENV)/.ready
 programs:
 	@$(SAY) "bin/weir, bin/router and bin/weir-fetch"
 	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/weir .
-	@CGO_ENABLED=0 go build -ldflags '$(LDFLAGS)' -o bin/router ./router/cmd/router
+	@CGO_ENABLED=0 go build -ldflags '-s -w $(LDFLAGS)' -o bin/router ./router/cmd/router
 	@CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/weir-fetch ./functions/source/cmd/weir-fetch
 
 functions:
