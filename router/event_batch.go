@@ -93,7 +93,7 @@ func splitBatch(r *http.Request) ([][]byte, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, wrong(notJSON(dec, ""))
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, wrong(fmt.Errorf("more follows the list at byte %d", dec.InputOffset()))
 	}
 	return events, nil

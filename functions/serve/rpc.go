@@ -81,8 +81,9 @@ func rpcHealth(_ context.Context, _ *Server, st *state, req *healthpb.HealthChec
 	if name := req.GetService(); name != "" && !slices.Contains(rpcServices, name) {
 		return nil, model.Errorf(model.NotFound, "no service %q: there is %s", name, orNone(rpcServices))
 	}
+	status := healthpb.HealthCheckResponse_SERVING
 	if st.err != nil {
-		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
+		status = healthpb.HealthCheckResponse_NOT_SERVING
 	}
-	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
+	return &healthpb.HealthCheckResponse{Status: status}, nil
 }

@@ -92,7 +92,7 @@ func fromContents(d model.DType, shape []int64, c *pb.InferTensorContents) (mode
 	if err != nil {
 		return t, err
 	}
-	got := 0
+	var got int
 	switch d {
 	case model.Bool:
 		got = len(c.GetBoolContents())
