@@ -100,6 +100,23 @@ thresholds: [errors == 0%, requests(arrivals) == 180, replicas(digits) >= 1, p99
 			t.Errorf("the last second is without what the replicas use: %+v", last)
 		}
 	})
+	t.Run("weir load over gRPC", func(t *testing.T) {
+		before, photos, dir := answersByCode(t, w, "digits"), answersByCode(t, w, "imagenet"), t.TempDir()
+		w.must(t, "load", harness.Path("loadtest/scenarios/grpc.yaml"), "--for", "2s", "--out", dir)
+		run, err := report.Read(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for _, sum := range run.Summaries {
+			got[sum.Name] = sum.OK
+		}
+		digits, bad := since(t, w, "digits", before)
+		images, badImages := since(t, w, "imagenet", photos)
+		if got[""] != digits+images || got["photos by Predict"] != images || got["digits over gRPC"] < 60 || bad+badImages != 0 {
+			t.Errorf("weir load counted %v good answers; weir %d and %d, %d and %d of them bad", got, digits, images, bad, badImages)
+		}
+	})
 	t.Run("hey", func(t *testing.T) {
 		before := answersByCode(t, w, "digits")
 		cmd := exec.CommandContext(t.Context(), harness.Path("loadtest/hey.sh"), "small")

@@ -27,6 +27,7 @@ const reportsDir = "weir-load"
 // loadOptions are the flags of weir load.
 type loadOptions struct {
 	on, out, address, ui string
+	length               time.Duration
 	allowHosts           []string
 }
 
@@ -39,6 +40,7 @@ func (e *env) load() *cobra.Command {
 meanwhile, and write a report (HTML, CSV, JSON, PNG) into a folder. The exit code is 1 if a threshold does not hold.
 Ctrl-C ends the load and writes the report of what was done.`,
 		Example: `  weir load loadtest/scenarios/autoscaling.yaml
+  weir load loadtest/scenarios/soak.yaml --for 10m            # shorter than it says
   weir load loadtest/scenarios/autoscaling.yaml --ui :8089    # and watch it at http://127.0.0.1:8089
   weir load compare weir-load/2026-11-24T10-00-00-no-autoscaling weir-load/2026-11-24T10-05-00-autoscaling`,
 		Args: exactly("SCENARIO.yaml"),
@@ -49,6 +51,7 @@ Ctrl-C ends the load and writes the report of what was done.`,
 	f.StringVar(&o.out, "out", "", "folder of the report (default: "+reportsDir+"/DATE-NAME)")
 	f.StringVar(&o.address, "address", "", "address of the router (default: the engine that runs on this machine)")
 	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this address, such as :8089 (of this machine only), until Ctrl-C")
+	f.DurationVar(&o.length, "for", 0, "let the load last so long, such as 20s to try it out: its stages, changes and tail in proportion")
 	f.StringArrayVar(&o.allowHosts, "allow-host", nil, "a host besides this machine that load may be sent to; may be given again")
 	cmd.AddCommand(e.loadCompare())
 	return cmd
@@ -61,6 +64,12 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	s, err := scenario.Read(file)
 	if err != nil {
 		return err
+	}
+	switch {
+	case o.length < 0 || o.length > 0 && o.length < time.Second:
+		return usagef(cmd, "--for is %v: expected 1s or more", o.length)
+	case o.length > 0:
+		s.Stretch(o.length)
 	}
 	opts := loadtest.Options{Scenario: s, Address: o.address, AllowHosts: o.allowHosts, Version: Version}
 	// Without an engine, a load on a URL still runs; one on a model says what to start.

@@ -27,8 +27,8 @@ const (
 	// TrailerStatus and TrailerMessage tell how a call ended; the header has them if there is no message.
 	TrailerStatus  = "Grpc-Status"
 	TrailerMessage = "Grpc-Message"
-	// trailerPushback asks clients that try again by themselves to wait (gRFC A6).
-	trailerPushback = "Grpc-Retry-Pushback-Ms"
+	// TrailerPushback asks clients that try again by themselves to wait (gRFC A6).
+	TrailerPushback = "Grpc-Retry-Pushback-Ms"
 )
 
 // IsCall says whether a request is a gRPC call.
@@ -150,7 +150,7 @@ func setStatus(h http.Header, e *server.Error) {
 	h.Set(TrailerStatus, strconv.Itoa(int(Code(e.Status))))
 	h.Set(TrailerMessage, encodeMessage(e.Message))
 	if e.RetryAfter > 0 {
-		h.Set(trailerPushback, strconv.FormatInt(e.RetryAfter.Milliseconds(), 10))
+		h.Set(TrailerPushback, strconv.FormatInt(e.RetryAfter.Milliseconds(), 10))
 	}
 }
 

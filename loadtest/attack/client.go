@@ -2,8 +2,10 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -48,9 +50,9 @@ func (g Guard) Check(ctx context.Context, target string) error {
 	return nil
 }
 
-// client sends one load's requests. A name that means another machine later does not lead there: what is dialled is
+// client sends one load's requests, over HTTP/2 if they are gRPC calls. A name that means another machine later does not lead there: what is dialled is
 // checked again. Redirects are answers, not ways on.
-func (g Guard) client(target string) (*http.Client, error) {
+func (g Guard) client(target string, calls bool) (*http.Client, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
@@ -65,16 +67,52 @@ func (g Guard) client(target string) (*http.Client, error) {
 			return nil
 		}
 	}
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:         dialer.DialContext,
-			MaxIdleConns:        maxConnections,
-			MaxIdleConnsPerHost: maxConnections,
-			IdleConnTimeout:     90 * time.Second,
-			DisableCompression:  true,
-		},
+	transport := &http.Transport{
+		DialContext:         dialer.DialContext,
+		MaxIdleConns:        maxConnections,
+		MaxIdleConnsPerHost: maxConnections,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+	}
+	client := &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}
+	if calls {
+		transport.Protocols = &http.Protocols{}
+		transport.Protocols.SetHTTP2(true)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		client.Transport = caller{transport}
+	}
+	return client, nil
+}
+
+// caller is a transport of gRPC calls. At the end of an answer its trailers, which say how the call ended, are in its header:
+// vegeta shows no trailers.
+type caller struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (c caller) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := c.RoundTripper.RoundTrip(req)
+	if err == nil {
+		resp.Body = trailing{resp.Body, resp}
+	}
+	return resp, err
+}
+
+// trailing is the body of an answer with trailers.
+type trailing struct {
+	io.ReadCloser
+	resp *http.Response
+}
+
+// Read implements io.Reader.
+func (t trailing) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		maps.Copy(t.resp.Header, t.resp.Trailer)
+	}
+	return n, err
 }
 
 // bounded is a transport whose requests end after a time, or when ctx does. vegeta's requests have no context.

@@ -52,7 +52,7 @@ type Generator struct {
 
 // New makes a generator.
 func New(l scenario.Load, o Options) (*Generator, error) {
-	client, err := o.Guard.client(o.URL)
+	client, err := o.Guard.client(o.URL, l.Target.API.Calls())
 	if err != nil {
 		return nil, err
 	}

@@ -218,7 +218,7 @@ func TestWhereLoadMayGo(t *testing.T) {
 			t.Errorf("%v: it does not say what to do", err)
 		}
 		// Whatever was checked before: what is dialled is checked again.
-		client, err := g.client(tt.url)
+		client, err := g.client(tt.url, false)
 		if err != nil {
 			t.Fatal(err)
 		}

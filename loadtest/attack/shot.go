@@ -2,11 +2,18 @@ package attack
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/knative"
 )
 
@@ -21,7 +28,7 @@ type Shot struct {
 	// Closed says that a user sent it, who would have sent the next one Think after a prompt answer.
 	Closed bool
 	Think  time.Duration
-	// Status is 0 if there was no answer; Message says then what happened, or else what an answer that is no 2xx said.
+	// Status is 0 if there was no answer, of a gRPC call HTTP's like its own; Message says then what happened, or else what an answer that is no 2xx said.
 	Status     int
 	Message    string
 	RetryAfter bool
@@ -52,7 +59,11 @@ func (s *Shot) answered(status int, h http.Header, body []byte) {
 	s.Status = status
 	s.Revision = h.Get(knative.HeaderRevision)
 	s.Cold = h.Get(knative.HeaderColdStart) == "true"
-	s.RetryAfter = h.Get("Retry-After") != ""
+	s.RetryAfter = h.Get("Retry-After") != "" || h.Get(rpc.TrailerPushback) != ""
+	if s.OK() && strings.HasPrefix(h.Get("Content-Type"), rpc.ContentType) {
+		s.ended(h)
+		return
+	}
 	if s.OK() {
 		return
 	}
@@ -60,6 +71,21 @@ func (s *Shot) answered(status int, h http.Header, body []byte) {
 	if m := errorText.FindSubmatch(body[:min(len(body), keptBody)]); m != nil {
 		// Without its numbers a message is the same for many requests, and counts as one.
 		s.Message = numbers.ReplaceAllString(string(m[1]), "N")
+	}
+}
+
+// ended fills in how a gRPC call ended. Its status is shown as HTTP's, which is what weir's own metrics show.
+func (s *Shot) ended(h http.Header) {
+	if s.Status = rpc.Status(h, nil); s.OK() {
+		return
+	}
+	message, err := url.PathUnescape(h.Get(rpc.TrailerMessage))
+	if err != nil {
+		message = h.Get(rpc.TrailerMessage)
+	}
+	s.Message = "a gRPC call ended without a status"
+	if code, err := strconv.ParseUint(h.Get(rpc.TrailerStatus), 10, 32); err == nil {
+		s.Message = numbers.ReplaceAllString(fmt.Sprintf("%v: %s", codes.Code(code), message), "N")
 	}
 }
 

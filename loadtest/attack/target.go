@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	"weir.dev/weir/loadtest/scenario"
+	inferencepb "weir.dev/weir/proto/inference"
+	servingpb "weir.dev/weir/proto/serving"
 )
 
 // target makes the requests of a load.
@@ -34,6 +36,10 @@ func URL(t scenario.Target, weir string) string {
 		version = "/versions/" + strconv.FormatInt(t.Version, 10)
 	}
 	switch t.API {
+	case scenario.GRPC:
+		return weir + inferencepb.GRPCInferenceService_ModelInfer_FullMethodName
+	case scenario.Predict:
+		return weir + servingpb.PredictionService_Predict_FullMethodName
 	case scenario.Events:
 		return weir + "/"
 	case scenario.V2:
@@ -49,6 +55,9 @@ func newTarget(l scenario.Load, address string) *target {
 		t.method, t.inputs = http.MethodGet, []scenario.Input{{}}
 	}
 	t.header.Set("User-Agent", "weir-load")
+	if l.Target.API.Calls() {
+		t.header.Set("Te", "trailers")
+	}
 	switch {
 	case l.Target.URL != "":
 	case l.Target.API == scenario.Events:

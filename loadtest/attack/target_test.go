@@ -16,6 +16,8 @@ func TestURL(t *testing.T) {
 		{scenario.Target{Model: "m", API: scenario.JSON, Version: 2}, "http://h/", "http://h/v1/models/m/versions/2:predict"},
 		{scenario.Target{Model: "m", API: scenario.V2, Version: 2}, "h:1", "http://h:1/v2/models/m/versions/2/infer"},
 		{scenario.Target{Model: "m", API: scenario.Events}, "h:1", "http://h:1/"},
+		{scenario.Target{Model: "m", API: scenario.GRPC, Version: 2}, "h:1", "http://h:1/inference.GRPCInferenceService/ModelInfer"},
+		{scenario.Target{Model: "m", API: scenario.Predict}, "h:1", "http://h:1/tensorflow.serving.PredictionService/Predict"},
 		{scenario.Target{URL: "http://h/x"}, "ignored", "http://h/x"},
 	} {
 		if got := URL(tt.target, tt.address); got != tt.want {

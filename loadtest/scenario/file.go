@@ -214,9 +214,9 @@ func (r *reader) target(at string, f fileTarget) Target {
 		r.wrong(at+".url", "expected http://… or https://…, not %q", f.URL)
 	}
 	switch t.API {
-	case Bytes, JSON, V2, Events:
+	case Bytes, JSON, V2, Events, GRPC, Predict:
 	default:
-		r.wrong(at+".api", "expected bytes, json, v2 or events, not %q", f.API)
+		r.wrong(at+".api", "expected bytes, json, v2, events, grpc or grpc-predict, not %q", f.API)
 	}
 	if f.Tag != "" && f.Version != 0 {
 		r.wrong(at+".version", "expected either a tag or a version")

@@ -103,6 +103,12 @@ thresholds:
 	if got := s.Loads[0].Stages[0].Users.At(15*time.Second, 30*time.Second); got != 11 {
 		t.Errorf("half-way from 1 to 20 there are %d users, want 11", got)
 	}
+	s.Stretch(4 * time.Second)
+	wave := s.Loads[1].Stages[0].Arrivals
+	if s.Duration() != 4*time.Second || s.Changes[0].At != time.Second || s.Tail != 500*time.Millisecond ||
+		wave.Sine.Period != time.Second || *wave.Spike != (Spike{To: 50, At: 500 * time.Millisecond, For: 200 * time.Millisecond}) {
+		t.Errorf("in a tenth of the time: %+v, wave %+v", s, wave)
+	}
 }
 
 // TestTheProjectsScenarios reads what is shipped.
@@ -157,7 +163,8 @@ func TestBadScenarios(t *testing.T) {
 		{"missing file", "target: {model: digits, api: json}\ninputs:\n  bodies: gone.jsonl\nstages:\n  - {users: 1, duration: 1s}\n", 3, "expected a file that is there"},
 		{"broken body", "target: {model: digits, api: json}\ninputs:\n  bodies: broken.jsonl\nstages:\n  - {users: 1, duration: 1s}\n", 3, "broken.jsonl:2: expected one JSON value"},
 		{"JSON as bytes", "target: {model: digits}\ninputs:\n  bodies: bodies.jsonl\nstages:\n  - {users: 1, duration: 1s}\n", 3, "bytes takes images"},
-		{"unknown API", "target:\n  model: digits\n  api: soap\ninputs: {images: images}\nstages:\n  - {users: 1, duration: 1s}\n", 3, `expected bytes, json, v2 or events, not "soap"`},
+		{"JSON of another API", "target: {model: digits, api: grpc}\ninputs:\n  bodies: bodies.jsonl\nstages:\n  - {users: 1, duration: 1s}\n", 3, "bodies.jsonl:1: expected a ModelInferRequest in JSON"},
+		{"unknown API", "target:\n  model: digits\n  api: soap\ninputs: {images: images}\nstages:\n  - {users: 1, duration: 1s}\n", 3, `expected bytes, json, v2, events, grpc or grpc-predict, not "soap"`},
 		{"model and URL", "target:\n  model: digits\n  url: http://127.0.0.1/\ninputs: {images: images}\nstages:\n  - {users: 1, duration: 1s}\n", 3, "expected either a model or a url"},
 		{"no URL", "target:\n  url: 127.0.0.1:80\nstages:\n  - {users: 1, duration: 1s}\n", 2, "expected http://"},
 		{"loads and stages", target + "stages:\n  - {users: 1, duration: 1s}\nloads:\n  - {name: a}\n", 5, "expected either loads, or one target"},

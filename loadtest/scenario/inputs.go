@@ -35,7 +35,7 @@ func (r *reader) inputs(at string, f *fileInputs, t Target) []Input {
 	case f.Images != "":
 		return r.images(at+".images", f.Images, t)
 	case t.API == Bytes && t.URL == "":
-		r.wrong(at+".bodies", "JSON bodies go with api json, v2 or events; bytes takes images")
+		r.wrong(at+".bodies", "JSON bodies go with every other api; bytes takes images")
 		return nil
 	}
 	return r.bodies(at+".bodies", f.Bodies, t)
@@ -59,7 +59,12 @@ func (r *reader) images(at, folder string, t Target) []Input {
 			r.wrong(at, "%w", err)
 			continue
 		}
-		all = append(all, image(data, t))
+		input, err := image(data, t)
+		if err != nil {
+			r.wrong(at, "%s: %w", e.Name(), err)
+			continue
+		}
+		all = append(all, input)
 	}
 	if len(all) == 0 {
 		r.wrong(at, "expected images (%s) in %s", strings.Join(imageEndings, ", "), path)
@@ -67,19 +72,21 @@ func (r *reader) images(at, folder string, t Target) []Input {
 	return all
 }
 
-func image(data []byte, t Target) Input {
+func image(data []byte, t Target) (Input, error) {
 	switch t.API {
+	case GRPC, Predict:
+		return imageCall(data, t)
 	case JSON:
-		return Input{ContentType: "application/json", Body: fmt.Appendf(nil, `{"signature_name":"image_bytes","instances":[{"b64":%q}]}`, base64.StdEncoding.EncodeToString(data))}
+		return Input{ContentType: "application/json", Body: fmt.Appendf(nil, `{"signature_name":"image_bytes","instances":[{"b64":%q}]}`, base64.StdEncoding.EncodeToString(data))}, nil
 	case V2:
 		head := fmt.Appendf(nil, `{"parameters":{"signature_name":"image_bytes"},"inputs":[{"name":"image_bytes","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":%d}}]}`, 4+len(data))
 		body := append(binary.LittleEndian.AppendUint32(slices.Clone(head), uint32(len(data))), data...)
 		return Input{
 			ContentType: "application/octet-stream", Body: body,
 			Header: map[string]string{"Inference-Header-Content-Length": strconv.Itoa(len(head))},
-		}
+		}, nil
 	}
-	return Input{ContentType: http.DetectContentType(data), Body: data}
+	return Input{ContentType: http.DetectContentType(data), Body: data}, nil
 }
 
 // bodies are the lines of a file, each a JSON value.
@@ -102,7 +109,14 @@ func (r *reader) bodies(at, name string, t Target) []Input {
 			r.wrong(at, "%s:%d: expected one JSON value in the line", path, n)
 			return nil
 		}
-		all = append(all, Input{ContentType: "application/json", Body: slices.Clone(line)})
+		input := Input{ContentType: "application/json", Body: slices.Clone(line)}
+		if t.API.Calls() {
+			if input, err = call(line, t); err != nil {
+				r.wrong(at, "%s:%d: %w", path, n, err)
+				return nil
+			}
+		}
+		all = append(all, input)
 	}
 	if err := lines.Err(); err != nil {
 		r.wrong(at, "%s: %w", path, err)

@@ -15,7 +15,13 @@ const (
 	JSON   API = "json"   // TensorFlow Serving's REST API
 	V2     API = "v2"     // the Open Inference Protocol
 	Events API = "events" // CloudEvents, binary
+
+	GRPC    API = "grpc"         // the Open Inference Protocol's ModelInfer
+	Predict API = "grpc-predict" // TensorFlow Serving's Predict
 )
+
+// Calls says that the API is gRPC.
+func (a API) Calls() bool { return a == GRPC || a == Predict }
 
 // Scenario is a load test.
 type Scenario struct {
@@ -131,4 +137,27 @@ func (s *Scenario) Duration() time.Duration {
 		d = max(d, l.Duration())
 	}
 	return d
+}
+
+// Stretch makes the loads last d together: all times of the scenario change in proportion, rates and users stay. A trace is
+// cut where its stage ends.
+func (s *Scenario) Stretch(d time.Duration) {
+	factor := float64(d) / float64(s.Duration())
+	scale := func(t *time.Duration) { *t = time.Duration(float64(*t) * factor) }
+	for _, l := range s.Loads {
+		for i := range l.Stages {
+			scale(&l.Stages[i].Duration)
+			if a := l.Stages[i].Arrivals; a != nil && a.Sine != nil {
+				scale(&a.Sine.Period)
+			}
+			if a := l.Stages[i].Arrivals; a != nil && a.Spike != nil {
+				scale(&a.Spike.At)
+				scale(&a.Spike.For)
+			}
+		}
+	}
+	for i := range s.Changes {
+		scale(&s.Changes[i].At)
+	}
+	scale(&s.Tail)
 }
