@@ -7,13 +7,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"weir.dev/weir/internal/cloudevent"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/router/route"
 )
@@ -138,11 +138,7 @@ func (e *eventRequest) readHeader(h http.Header) error {
 		if len(values) == 0 {
 			continue
 		}
-		value := values[0]
-		// What is not printable is percent-encoded in a header (CloudEvents HTTP binding, 3.1.3.2).
-		if decoded, err := url.PathUnescape(value); err == nil {
-			value = decoded
-		}
+		value := cloudevent.Decode(values[0])
 		if len(value) > maxAttribute {
 			return invalidEvent(tooLong(name))
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
+	"weir.dev/weir/internal/cloudevent"
 	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 )
@@ -78,7 +79,7 @@ func writeErrorEvent(w http.ResponseWriter, r *http.Request, x *exchange, e *ser
 	if x.event.structured {
 		ctx = binding.WithForceStructured(ctx)
 	}
-	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(ev), e.Status, w); err != nil {
+	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(ev), e.Status, cloudevent.EncodeWriter(w)); err != nil {
 		return fmt.Errorf("error event: %w", err)
 	}
 	return nil

@@ -143,3 +143,13 @@ func TestErrorEvent(t *testing.T) {
 		t.Errorf("the event has no identity of its own: %v", e)
 	}
 }
+
+// TestErrorEventOfAnID: the id that an error event names is percent-encoded in its header.
+func TestErrorEventOfAnID(t *testing.T) {
+	t.Parallel()
+	f := start(t, Options{Backend: replicaBackend(t, echo)})
+	got := f.do(t, ask{path: "/", header: binary("Ce-Model", "cats", "Ce-Id", "%C3%BC%201")})
+	if id := got.header.Get("Ce-Causationid"); got.status != 404 || id != "%C3%BC%201" {
+		t.Errorf("status %d, causationid %q", got.status, id)
+	}
+}

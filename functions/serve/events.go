@@ -16,6 +16,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 
 	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/cloudevent"
 	"weir.dev/weir/internal/server"
 )
 
@@ -86,7 +87,7 @@ func (s *Server) parseEvent(ctx context.Context, header http.Header, body []byte
 			body = compact(body)
 		}
 	}
-	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
+	message := cehttp.NewMessage(cloudevent.DecodeHeader(header), io.NopCloser(bytes.NewReader(body)))
 	if message.ReadEncoding() == binding.EncodingUnknown {
 		return nil, badRequest("expected a CloudEvent: Ce-Specversion 1.0, Ce-Id, Ce-Source and Ce-Type as headers, or Content-Type %s",
 			event.ApplicationCloudEventsJSON)
@@ -238,7 +239,7 @@ func writeEvent(ctx context.Context, w http.ResponseWriter, e *event.Event, stru
 	if structured {
 		ctx = binding.WithForceStructured(ctx)
 	}
-	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(e), status, w); err != nil {
+	if err := cehttp.WriteResponseWriter(ctx, binding.ToMessage(e), status, cloudevent.EncodeWriter(w)); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	return nil

@@ -139,3 +139,19 @@ func TestEventTagUnknown(t *testing.T) {
 		t.Errorf("status %d: %v", w.Code, e)
 	}
 }
+
+// TestEventIDInAnyAlphabet: attributes are percent-encoded in headers, both ways, and not in JSON.
+func TestEventIDInAnyAlphabet(t *testing.T) {
+	t.Parallel()
+	h := toyServer(t).Handler()
+	for _, id := range []string{"%C3%BCber%20%25", "über%20%25"} {
+		w := call{path: "/", header: eventHeader("Ce-Id", id), body: `{"instances":[[1,2,3]]}`}.do(t, h)
+		if got := w.Header().Get("Ce-Causationid"); got != "%C3%BCber%20%25" {
+			t.Errorf("%s: causationid %q", id, got)
+		}
+	}
+	w := call{path: "/", header: structured, body: `{"specversion":"1.0","id":"über %","source":"/test","type":"t","data":{"instances":[[1,2,3]]}}`}.do(t, h)
+	if e, _ := readReply(t, w); e.Extensions()["causationid"] != "über %" {
+		t.Errorf("%v", e)
+	}
+}
