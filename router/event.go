@@ -40,7 +40,7 @@ type eventRequest struct {
 var readAttributes = map[string]bool{
 	"specversion": true, "id": true, "source": true, "type": true,
 	"model": true, "modeltag": true, "modelversion": true, "session": true, "traceparent": true, "tracestate": true,
-	attributeExpiry: true,
+	attributeExpiry: true, attributeSink: true,
 }
 
 // serveEvent sends an event, unchanged, to the model that it means.
@@ -66,6 +66,9 @@ func (rt *Router) serveEvent(w http.ResponseWriter, r *http.Request, x *exchange
 	}
 	hints, err := x.event.hints()
 	if err != nil {
+		return err
+	}
+	if later, err := rt.eventLater(w, r, x, hints); later || err != nil {
 		return err
 	}
 	if err := rt.pick(w, r, x, hints); err != nil {

@@ -33,6 +33,9 @@ func (rt *Router) serveBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if later, err := rt.batchLater(w, r, events); later || err != nil {
+		return err
+	}
 	replies := make([]json.RawMessage, len(events))
 	var g errgroup.Group
 	g.SetLimit(batchAtOnce)
@@ -123,6 +126,11 @@ func (rt *Router) askModel(r *http.Request, x *exchange, raw []byte) ([]byte, er
 	if x.event.attributes, err = parseEnvelope(raw); err != nil {
 		return nil, invalidEvent(err)
 	}
+	if _, err := rt.asksLater(r.Header, x.event); err != nil {
+		return nil, err
+	} else if x.event.attributes[attributeSink] != "" {
+		return nil, &server.Error{Status: http.StatusBadRequest, Message: "the event names a sink and others of its batch do not: send it in another one"}
+	}
 	hints, err := x.event.hints()
 	if err != nil {
 		return nil, err
@@ -135,33 +143,47 @@ func (rt *Router) askModel(r *http.Request, x *exchange, raw []byte) ([]byte, er
 		return nil, err
 	}
 	defer cancel()
-	req := (&http.Request{
-		Method: http.MethodPost, URL: &url.URL{Scheme: "http", Host: x.target.Revision, Path: "/"}, Host: r.Host,
-		Header: http.Header{"Content-Type": {event.ApplicationCloudEventsJSON}}, ContentLength: int64(len(raw)), Body: io.NopCloser(bytes.NewReader(raw)),
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil },
-	}).WithContext(ctx)
+	header := http.Header{"Content-Type": {event.ApplicationCloudEventsJSON}}
 	for _, name := range []string{"Traceparent", "Tracestate", server.HeaderRequestID} {
 		if v, ok := r.Header[name]; ok {
-			req.Header[name] = v
+			header[name] = v
 		}
 	}
+	res, reply, err := rt.sendEvent(ctx, x, header, raw)
+	if err != nil {
+		return nil, err
+	}
+	if res.Header.Get("Content-Type") != event.ApplicationCloudEventsJSON || !json.Valid(reply) {
+		return nil, errNoEvent
+	}
+	return reply, nil
+}
+
+var errNoEvent = &server.Error{Status: http.StatusBadGateway, Message: "the model did not answer with an event"}
+
+// sendEvent sends an event to x.target and returns the answer, read whole.
+func (rt *Router) sendEvent(ctx context.Context, x *exchange, header http.Header, body []byte) (*http.Response, []byte, error) {
+	req := (&http.Request{
+		Method: http.MethodPost, URL: &url.URL{Scheme: "http", Host: x.target.Revision, Path: "/"},
+		Header: header, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+	}).WithContext(ctx)
 	gauge := rt.metrics.inFlight.WithLabelValues(x.target.Model)
 	gauge.Inc()
 	defer gauge.Dec()
 	res, err := rt.backend.RoundTrip(req)
 	if err != nil {
-		return nil, backendError(err)
+		return nil, nil, backendError(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	x.cold = res.Header.Get(knative.HeaderColdStart) == "true"
+	if x.cold = res.Header.Get(knative.HeaderColdStart) == "true"; x.cold {
+		x.phases = res.Header.Get("Server-Timing")
+	}
 	reply, err := io.ReadAll(res.Body)
 	if err != nil {
-		return nil, backendError(err)
+		return nil, nil, backendError(err)
 	}
-	if res.Header.Get("Content-Type") != event.ApplicationCloudEventsJSON || !json.Valid(reply) {
-		return nil, &server.Error{Status: http.StatusBadGateway, Message: "the model did not answer with an event"}
-	}
-	return reply, nil
+	return res, reply, nil
 }
 
 // attributeExpiry is CloudEvents' extension for the time after which an event is of no use: an event's deadline.

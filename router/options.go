@@ -11,6 +11,7 @@ import (
 
 	"weir.dev/weir/knative"
 	"weir.dev/weir/router/fetch"
+	"weir.dev/weir/router/later"
 )
 
 // Options of a Router. Only Backend is needed.
@@ -31,6 +32,8 @@ type Options struct {
 	Version string
 	// Home serves /home and what is under it, but for /home/fetch and /home/live. If nil, the pages of router/web.
 	Home http.Handler
+	// Later answers events later, to a sink. Run runs it. If nil, every event is answered at once.
+	Later *later.Queue
 	// TrustForwarded keeps the X-Forwarded headers of requests: for a router behind a proxy.
 	TrustForwarded bool
 }

@@ -17,6 +17,7 @@ import (
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/router/fetch"
+	"weir.dev/weir/router/later"
 	"weir.dev/weir/router/route"
 	"weir.dev/weir/router/web"
 )
@@ -39,6 +40,7 @@ type Router struct {
 	fetches  chan struct{} // a token for each fetch that runs
 	origin   *http.CrossOriginProtection
 	live     *live
+	later    *later.Queue // nil if there is no sink
 	proxy    *httputil.ReverseProxy
 	own      map[string]ownPath
 	calls    map[string]ownCall
@@ -78,7 +80,7 @@ func New(o Options) (*Router, error) {
 		backend: o.Backend, log: o.Log, limits: limits, self: o.Self, version: o.Version, trust: o.TrustForwarded,
 		home: o.Home, registry: o.Registry, metrics: metrics, fetcher: fetcher,
 		fetches: make(chan struct{}, limits.Fetches), origin: http.NewCrossOriginProtection(),
-		live: newLive(o.Backend.Status, limits.Viewers),
+		live: newLive(o.Backend.Status, limits.Viewers), later: o.Later,
 	}
 	rt.proxy = rt.newProxy()
 	rt.own = rt.ownPaths()
@@ -96,12 +98,16 @@ func (rt *Router) Handler() http.Handler {
 	})
 }
 
-// Run follows the backend's changes and feeds /home/live until ctx ends. It returns nil then, after every stream of
-// /home/live was told to end, so that a server can drain.
+// Run follows the backend's changes, feeds /home/live and answers what was accepted for later until ctx ends. It returns
+// nil then, after every stream of /home/live was told to end, so that a server can drain, and after predictions for later
+// have ended or were cut off: the backend has to run that long.
 func (rt *Router) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { rt.follow(ctx); return nil })
 	g.Go(func() error { rt.live.run(ctx); return nil })
+	if rt.later != nil {
+		g.Go(func() error { return rt.later.Run(ctx, rt.predictLater) })
+	}
 	return g.Wait()
 }
 

@@ -22,8 +22,9 @@ func TestReadme(t *testing.T) {
 	}
 	listen := freeAddress(t)
 	w := own(t, func(dir string) (*harness.Weir, error) { return harness.Make(dir, listen) })
+	addresses := strings.NewReplacer("127.0.0.1:8080", listen, "127.0.0.1:8090", freeAddress(t), "127.0.0.1:8091", freeAddress(t))
 	for _, b := range blocks[1:] {
-		script := strings.ReplaceAll(b.script, "127.0.0.1:8080", listen)
+		script := addresses.Replace(b.script)
 		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 		cmd.Dir = harness.Root
 		cmd.Env = append(os.Environ(), "WEIR_STATE="+w.State)

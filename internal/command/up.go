@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +23,7 @@ import (
 	"weir.dev/weir/knative/local"
 	"weir.dev/weir/router"
 	"weir.dev/weir/router/fetch"
+	"weir.dev/weir/router/later"
 )
 
 // upOptions are the flags of weir up.
@@ -32,6 +35,7 @@ type upOptions struct {
 	configFile string
 	allowFetch []string
 	drain      time.Duration
+	later      later.Options
 	logLevel   string
 	logJSON    bool
 }
@@ -61,6 +65,7 @@ Knative Services that a cluster gets. Services of earlier runs are kept in the s
 	f.StringVar(&o.configFile, "autoscaler-config", "", "a config-autoscaler ConfigMap as YAML; --autoscaler wins over it")
 	f.StringArrayVar(&o.allowFetch, "allow-fetch", nil, "CIDR that image URLs may lead to although it is private or loopback; may be given again")
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long requests that run may go on at the end")
+	o.later.Flags(f)
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&o.logJSON, "log-json", false, "log as JSON even on a terminal")
 	return cmd
@@ -96,8 +101,14 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return err
 	}
+	registry := prometheus.NewRegistry()
+	o.later.Drain, o.later.Log, o.later.Registry = o.drain, log, registry
+	queue, err := o.later.OpenFile(filepath.Join(e.state, "events.db"))
+	if err != nil {
+		return errors.Join(err, engine.Close())
+	}
 	rt, err := router.New(router.Options{
-		Backend: engine,
+		Backend: engine, Later: queue, Registry: registry,
 		Log:     log,
 		Fetch:   fetch.Options{Allow: o.allowFetch},
 		Self:    routerService,
@@ -135,13 +146,17 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 		return nil
 	})
 	g.Go(func() error {
-		defer stop()
-		return rt.Run(ctx)
-	})
-	g.Go(func() error {
 		defer stopEngine()
-		defer stop()
-		return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: drain})
+		var serving errgroup.Group
+		serving.Go(func() error {
+			defer stop()
+			return rt.Run(ctx)
+		})
+		serving.Go(func() error {
+			defer stop()
+			return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: drain})
+		})
+		return serving.Wait()
 	})
 	g.Go(func() error {
 		// Not before the table and the control socket are there: the first request finds its model, the first command weir.

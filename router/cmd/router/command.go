@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,7 @@ import (
 	"weir.dev/weir/knative/cluster/kubeconfig"
 	"weir.dev/weir/router"
 	"weir.dev/weir/router/fetch"
+	"weir.dev/weir/router/later"
 	"weir.dev/weir/router/static"
 )
 
@@ -57,6 +59,8 @@ type settings struct {
 	drain      time.Duration
 	allow      []string
 	trustProxy bool
+	later      later.Options
+	eventsFile string
 }
 
 func command(stderr io.Writer) *cobra.Command {
@@ -94,6 +98,8 @@ func command(stderr io.Writer) *cobra.Command {
 	f.DurationVar(&s.drain, "drain", 30*time.Second, "how long running requests may go on after SIGTERM")
 	f.StringSliceVar(&s.allow, "fetch-allow", nil, "prefixes (10.0.0.0/8) or HOST:PORTs that images may be fetched from besides public addresses")
 	f.BoolVar(&s.trustProxy, "trust-forwarded", false, "keep the X-Forwarded headers of requests: for a router behind a proxy")
+	s.later.Flags(f)
+	f.StringVar(&s.eventsFile, "events-file", "", "file on a disk that outlives the process, for events to answer later (default: each is answered at once)")
 	for _, name := range []string{"kubeconfig", "context", "namespace"} {
 		cmd.MarkFlagsMutuallyExclusive("services", name)
 	}
@@ -107,7 +113,16 @@ func run(ctx context.Context, ln net.Listener, s settings, log zerolog.Logger) e
 	if err != nil {
 		return err
 	}
+	registry := prometheus.NewRegistry()
+	s.later.Drain, s.later.Log, s.later.Registry = s.drain, log, registry
+	var queue *later.Queue
+	if s.eventsFile != "" {
+		if queue, err = s.later.OpenFile(s.eventsFile); err != nil {
+			return err
+		}
+	}
 	rt, err := router.New(router.Options{
+		Later: queue, Registry: registry,
 		Backend: backend, Log: log, Limits: router.Limits{Body: s.body, Timeout: s.timeout},
 		Fetch: fetch.Options{Allow: s.allow}, TrustForwarded: s.trustProxy,
 	})
