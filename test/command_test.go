@@ -133,6 +133,9 @@ func TestDeployFromAnAddress(t *testing.T) {
 	}
 	// The revision that failed takes nothing from the one that works.
 	w.must(t, "predict", "half", "--json", writeFile(t, `{"instances":[4.0]}`))
+	// An archive on this machine needs no server.
+	w.must(t, "deploy", "quarter", "--model", archive, "--env", "XDG_CACHE_HOME="+dir)
+	w.must(t, "predict", "quarter", "--json", writeFile(t, `{"instances":[4.0]}`))
 }
 
 // TestMistakes makes the mistakes that people make and reads what weir says.
@@ -163,8 +166,9 @@ func TestMistakes(t *testing.T) {
 		{"no registry", []string{"image", "push"}, 2, "--to is missing"},
 		{"one model for two images", []string{"image", "build", "a", "b", "--model", "m"}, 2, "give one NAME, not 2"},
 		{"no such image", []string{"image", "build", "cats"}, 1, "no image cats: there are digits,"},
-		{"no such folder", []string{"deploy", "x", "--model", "/nowhere"}, 1, "is no folder"},
-		{"no such folder as a URL", []string{"deploy", "x", "--model", "file:///nowhere"}, 1, "is no folder"},
+		{"no such folder", []string{"deploy", "x", "--model", "/nowhere"}, 1, "is not there"},
+		{"no such folder as a URL", []string{"deploy", "x", "--model", "file:///nowhere"}, 1, "is not there"},
+		{"a file that is no model", []string{"deploy", "x", "--model", writeFile(t, "{}")}, 1, "no archive that can be unpacked"},
 		{"a bad name", []string{"deploy", "Not_A_Name", "--model", empty}, 1, "Not_A_Name"},
 		{"a batch that is never full", []string{"deploy", "x", "--model", empty, "--batch", "16", "--concurrency", "4"}, 1, "a replica gets at most 4 requests at once"},
 		{"delete nothing", []string{"delete", "nobody"}, 1, "nobody"},

@@ -103,9 +103,12 @@ func (e entry) openPart() (*part, error) {
 
 // attempt fetches what is missing.
 func (e entry) attempt(ctx context.Context, u *url.URL, p *part, known string, o Options) (err error) {
-	open := openHTTP
-	if u.Scheme != "http" && u.Scheme != "https" {
-		open = openBucket
+	open := openBucket
+	switch u.Scheme {
+	case "http", "https":
+		open = openHTTP
+	case "file":
+		open = openFile
 	}
 	object, body, err := open(ctx, u, Object{From: p.size, Version: p.version}, known, o)
 	if err != nil {
@@ -157,6 +160,20 @@ func (r reading) Read(b []byte) (int, error) {
 		err = fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return n, err
+}
+
+// openFile opens an archive on this machine, always from its start.
+func openFile(_ context.Context, u *url.URL, _ Object, known string, _ Options) (Object, io.ReadCloser, error) {
+	f, err := os.Open(u.Path)
+	if err != nil {
+		return Object{}, nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return Object{}, nil, errors.Join(err, f.Close())
+	}
+	version := fmt.Sprintf("%d bytes of %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
+	return Object{Size: info.Size(), Version: version, Unchanged: version == known}, f, nil
 }
 
 // openHTTP asks a server for an archive, from where the part ends if it is still the same.

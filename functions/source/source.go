@@ -1,5 +1,5 @@
-// Package source finds a model by its address: a folder, file://, or the address of an archive at https://, s3://, gs://
-// or azblob://, which is fetched once into a cache by content, checked and unpacked. It knows nothing of what a model is.
+// Package source finds a model by its address: a folder, or an archive on this machine or at https://, s3://, gs:// or
+// azblob://, which is fetched once into a cache by content, checked and unpacked. It knows nothing of what a model is.
 package source
 
 import (
@@ -62,7 +62,7 @@ func Fetch(ctx context.Context, uri string, o Options) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if u.Scheme == "file" {
+	if _, notArchive := archiveFormat(u.Path); u.Scheme == "file" && (notArchive != nil || isDir(u.Path)) {
 		return folder(u.Path)
 	}
 	if o, err = o.withDefaults(); err != nil {
@@ -81,9 +81,27 @@ func folder(path string) (string, error) {
 		return "", fmt.Errorf("model %s: no such folder", path)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("model %s: a file, expected the folder of a SavedModel", path)
+		return "", fmt.Errorf("model %s: a file, expected the folder of a SavedModel, or its archive: .tar, .tar.gz, .tgz or .zip", path)
 	}
 	return path, nil
+}
+
+// Pin returns the address of an archive on this machine, with its digest: that model is meant, also when the file is
+// another one or gone.
+func Pin(archive string) (string, error) {
+	if _, err := archiveFormat(archive); err != nil {
+		return "", err
+	}
+	f, err := os.Open(archive)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum, err := sha256Of(f)
+	if err != nil {
+		return "", err
+	}
+	return (&url.URL{Scheme: "file", Path: archive, Fragment: "sha256=" + sum}).String(), nil
 }
 
 // Check says what is wrong with a model's address, without looking whether anything is there.

@@ -112,6 +112,55 @@ func TestFetchArchive(t *testing.T) {
 	}
 }
 
+// TestFetchFile unpacks an archive on this machine once; a changed one is another model, but not where a digest is given.
+func TestFetchFile(t *testing.T) {
+	archive, cache := filepath.Join(t.TempDir(), "a model.tar.gz"), t.TempDir()
+	write := func(graph string) {
+		if err := os.WriteFile(archive, tarGz(t, file{name: "1/saved_model.pb", content: graph}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(uri, graph string) {
+		t.Helper()
+		dir, err := Fetch(t.Context(), uri, Options{Cache: cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "1", "saved_model.pb")); err != nil || string(got) != graph {
+			t.Errorf("%s: the model is %q (%v), want %q", uri, got, err, graph)
+		}
+	}
+	write("first")
+	pinned, err := Pin(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Pin(cache); err == nil {
+		t.Error("a folder is pinned")
+	}
+	want(pinned, "first")
+	want(archive, "first")
+	write("and another")
+	want(archive, "and another")
+	want(archive, "and another")
+	want(pinned, "first")
+	if err := os.Remove(archive); err != nil {
+		t.Fatal(err)
+	}
+	want(pinned, "first")
+	if got := contents(t, cache); len(got) != 3 {
+		t.Errorf("the cache has %q, want two models and what the path gave last", got)
+	}
+	if _, err := Fetch(t.Context(), archive, Options{Cache: cache}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an absent archive: %v", err)
+	}
+	// What the digest does not fit is not unpacked.
+	write("third")
+	if _, err := Fetch(t.Context(), pinned, Options{Cache: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "not the model that was meant") {
+		t.Errorf("another archive under a digest: %v", err)
+	}
+}
+
 func TestFetchRefuses(t *testing.T) {
 	good := tarGz(t, file{name: "saved_model.pb", content: strings.Repeat("graph", 10_000)})
 	for _, c := range []struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"weir.dev/weir/functions/source"
 	"weir.dev/weir/knative"
 )
 
@@ -30,7 +31,7 @@ type deployOptions struct {
 func (e *env) deploy() *cobra.Command {
 	var o deployOptions
 	cmd := &cobra.Command{
-		Use:   "deploy NAME [--model DIR|https://…|s3://…|gs://…|azblob://…] [--image IMAGE]",
+		Use:   "deploy NAME [--model DIR|ARCHIVE|https://…|s3://…|gs://…|azblob://…] [--image IMAGE]",
 		Short: "Serve a SavedModel: create a service, or give it its next revision",
 		Long: `Serve a TensorFlow SavedModel. The first deploy of NAME creates the service; each later one makes its next revision,
 which takes all traffic unless --traffic says how much. Requests go to the old revision until the new one is ready.
@@ -39,13 +40,14 @@ On a cluster the model is in the image that --image names, or at an address that
 any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 		Example: `  weir deploy half --model ./models/half_plus_two
   weir deploy half --model ./models/half_plus_two/2 --tag next --traffic 10
+  weir deploy half --model ./half_plus_two.tar.gz
   weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8
   weir deploy half --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…'
   weir deploy half --on cluster --image registry.example.com/weir/half:2 --tag next --traffic 10`,
 		Args: exactly("NAME"),
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), or an archive's address: https://, s3://, gs://, azblob://")
+	f.StringVar(&o.Model, "model", "", "the SavedModel: a folder (of version folders, too), an archive, or an archive's address: https://, s3://, gs://, azblob://")
 	f.StringVar(&o.Image, "image", "", "the container image on a cluster: of a function, with or without the model in it")
 	f.StringVar(&o.Tag, "tag", "", "name the revision: reach it by its address TAG-NAME.… or by X-Weir-Tag")
 	f.IntVar(&o.traffic, "traffic", 100, "percent of the untagged requests that the new revision takes")
@@ -156,24 +158,31 @@ func revisionNames(ctx context.Context, engine knative.Engine, service string) (
 	return names, nil
 }
 
-// modelAddress makes a folder's path absolute and checks that a folder is there; an address stays as it is.
+// modelAddress makes a path absolute and checks that a folder or an archive is there; an archive gets its digest, since a
+// revision never changes. An address stays as it is.
 func modelAddress(model string) (string, error) {
 	if u, err := url.Parse(model); err == nil && u.Scheme != "" && strings.Contains(model, "://") {
-		if u.Scheme == "file" && u.Host == "" {
-			if _, err := modelAddress(u.Path); err != nil {
-				return "", err
-			}
+		if u.Scheme == "file" && u.Host == "" && u.Fragment == "" {
+			return modelAddress(u.Path)
 		}
 		return model, nil
 	}
-	dir, err := filepath.Abs(model)
+	name, err := filepath.Abs(model)
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("model %s is no folder: expected a SavedModel's folder, or the address of its archive: https://…, s3://…, gs://…, azblob://…", dir)
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("model %s is not there: expected a SavedModel's folder, its archive, or the archive's address: https://…, s3://…, gs://…, azblob://…", name)
+	case info.IsDir():
+		return name, nil
 	}
-	return dir, nil
+	pinned, err := source.Pin(name)
+	if err != nil {
+		return "", fmt.Errorf("model %s: %w", name, err)
+	}
+	return pinned, nil
 }
 
 // functionProgram finds the function for any SavedModel: it is built beside weir.
