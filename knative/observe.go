@@ -24,7 +24,22 @@ type Observation struct {
 	Replicas []ReplicaUsage `json:"replicas"`
 	// Decisions are the autoscaler's, by revision, oldest first.
 	Decisions map[string][]Decision `json:"decisions,omitempty"`
+	// Unknown are the figures that this engine does not tell now, Notes what a reader has to know of the others.
+	Unknown []Figure `json:"unknown,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
 }
+
+// Figure names a figure of a revision that an engine may not tell.
+type Figure string
+
+// The figures that may be unknown.
+const (
+	FigureConcurrency Figure = "concurrency"
+	FigureQueue       Figure = "queue"
+	FigureRPS         Figure = "rps"
+	FigureCPU         Figure = "cpu"
+	FigureMemory      Figure = "memory"
+)
 
 // ReplicaUsage is what one replica has used.
 type ReplicaUsage struct {
@@ -35,6 +50,8 @@ type ReplicaUsage struct {
 	// CPU is the processor time in seconds since it was started, Memory its resident bytes.
 	CPU    float64 `json:"cpu"`
 	Memory uint64  `json:"memory"`
+	// Processors is how many it used lately, from an engine that tells a mean in place of CPU.
+	Processors *float64 `json:"processors,omitempty"`
 }
 
 // Decision is what the autoscaler decided, with the numbers it came from.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -22,7 +23,7 @@ const (
 func (s *Session) prepare(ctx context.Context) error {
 	var all []*servingv1.Service
 	for _, m := range s.o.Scenario.Services {
-		services, err := knative.Load(m)
+		services, err := s.load(m)
 		if err != nil {
 			return err
 		}
@@ -51,6 +52,19 @@ func (s *Session) prepare(ctx context.Context) error {
 		}
 	}
 	return s.awaitReady(ctx, names)
+}
+
+// load reads a manifest's services, with their images in the registry.
+func (s *Session) load(manifest string) ([]*servingv1.Service, error) {
+	services, err := knative.Load(manifest)
+	for _, svc := range services {
+		for i := range svc.Spec.Template.Spec.Containers {
+			if c := &svc.Spec.Template.Spec.Containers[i]; s.o.Registry != "" && strings.HasPrefix(c.Image, "weir/") {
+				c.Image = s.o.Registry + "/" + c.Image
+			}
+		}
+	}
+	return services, err
 }
 
 func (s *Session) awaitReady(ctx context.Context, names []string) error {
@@ -91,7 +105,7 @@ func (s *Session) change(ctx context.Context) {
 			timer.Stop()
 			return
 		}
-		services, err := knative.Load(c.Manifest)
+		services, err := s.load(c.Manifest)
 		for _, svc := range services {
 			err = errors.Join(err, s.o.Engine.Apply(ctx, svc))
 		}

@@ -37,6 +37,10 @@ type Options struct {
 	EngineName string
 	// Address is where weir's router serves: host:port or a URL.
 	Address string
+	// At is the host:port that takes the requests for Address: a cluster's ingress. If empty, Address itself.
+	At string
+	// Registry is where the images weir/NAME of the scenario's services are. If empty, they are left as they are.
+	Registry string
 	// AllowHosts are hosts besides this machine that load may be sent to.
 	AllowHosts []string
 	Version    string
@@ -74,7 +78,11 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 		if err := guard.Check(ctx, url); err != nil {
 			return nil, err
 		}
-		g, err := attack.New(l, attack.Options{URL: url, Guard: guard, Done: func(shot attack.Shot) { s.recorder.Add(shot) }})
+		at := ""
+		if l.Target.URL == "" {
+			at = o.At
+		}
+		g, err := attack.New(l, attack.Options{URL: url, At: at, Guard: guard, Done: func(shot attack.Shot) { s.recorder.Add(shot) }})
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"weir.dev/weir/knative/local"
+	"weir.dev/weir/knative"
 	"weir.dev/weir/loadtest"
 	"weir.dev/weir/loadtest/measure"
 	"weir.dev/weir/loadtest/report"
@@ -26,9 +27,10 @@ const reportsDir = "weir-load"
 
 // loadOptions are the flags of weir load.
 type loadOptions struct {
-	on, out, address, ui string
-	length               time.Duration
-	allowHosts           []string
+	place
+	out, address, ui, registry string
+	length                     time.Duration
+	allowHosts                 []string
 }
 
 func (e *env) load() *cobra.Command {
@@ -42,25 +44,24 @@ Ctrl-C ends the load and writes the report of what was done.`,
 		Example: `  weir load loadtest/scenarios/autoscaling.yaml
   weir load loadtest/scenarios/soak.yaml --for 10m            # shorter than it says
   weir load loadtest/scenarios/autoscaling.yaml --ui :8089    # and watch it at http://127.0.0.1:8089
+  weir load loadtest/scenarios/autoscaling-hpa.yaml --on cluster
   weir load compare weir-load/2026-11-24T10-00-00-no-autoscaling weir-load/2026-11-24T10-05-00-autoscaling`,
 		Args: exactly("SCENARIO.yaml"),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.runLoad(cmd, args[0], o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.on, "on", "local", "the engine: local")
 	f.StringVar(&o.out, "out", "", "folder of the report (default: "+reportsDir+"/DATE-NAME)")
-	f.StringVar(&o.address, "address", "", "address of the router (default: the engine that runs on this machine)")
+	f.StringVar(&o.address, "address", "", "address of the router, or of the cluster's ingress (default: found from the engine)")
+	f.StringVar(&o.registry, "registry", "", "on a cluster: where the images weir/NAME of the scenario's services are (default: where the router's is)")
 	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this address, such as :8089 (of this machine only), until Ctrl-C")
 	f.DurationVar(&o.length, "for", 0, "let the load last so long, such as 20s to try it out: its stages, changes and tail in proportion")
 	f.StringArrayVar(&o.allowHosts, "allow-host", nil, "a host besides this machine that load may be sent to; may be given again")
+	placeFlags(cmd, &o.place)
 	cmd.AddCommand(e.loadCompare())
 	return cmd
 }
 
 func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
-	if o.on != "local" {
-		return usagef(cmd, "engine %q is unknown: --on is local", o.on)
-	}
 	s, err := scenario.Read(file)
 	if err != nil {
 		return err
@@ -71,13 +72,9 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	case o.length > 0:
 		s.Stretch(o.length)
 	}
-	opts := loadtest.Options{Scenario: s, Address: o.address, AllowHosts: o.allowHosts, Version: Version}
-	// Without an engine, a load on a URL still runs; one on a model says what to start.
-	if client, err := local.Dial(e.state); err == nil {
-		opts.Engine, opts.EngineName = client, o.on
-		if opts.Address == "" {
-			opts.Address = client.Address()
-		}
+	opts := loadtest.Options{Scenario: s, Address: o.address, Registry: o.registry, AllowHosts: o.allowHosts, Version: Version}
+	if err := e.loadOn(cmd.Context(), &opts, o); err != nil {
+		return err
 	}
 	view := terminal.New(e.err, isTerminal(e.err))
 	opts.Row = view.Row
@@ -91,6 +88,48 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	run, err := session.Wait()
 	_, problem := e.finishLoad(run, o.out)
 	return errors.Join(err, problem)
+}
+
+// loadOn finds the engine and the way to its router.
+func (e *env) loadOn(ctx context.Context, opts *loadtest.Options, o loadOptions) error {
+	engine, err := e.dial(o.place)
+	if err != nil && o.on == onLocal {
+		return nil //nolint:nilerr // a load on a URL needs no engine; one on a model says what to start
+	}
+	if err != nil {
+		return err
+	}
+	opts.Engine, opts.EngineName = engine, o.on
+	u, at, err := engine.Router(ctx, o.address)
+	if err != nil {
+		return err
+	}
+	if o.on == onLocal {
+		opts.Address = cmp.Or(o.address, at)
+		return nil
+	}
+	opts.Address, opts.At = u.String(), at
+	if opts.Registry == "" {
+		opts.Registry, err = besideRouter(ctx, engine)
+	}
+	return err
+}
+
+// besideRouter is the registry that the router's image came from.
+func besideRouter(ctx context.Context, engine knative.Engine) (string, error) {
+	services, err := engine.Services(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, svc := range services {
+		if svc.Name != routerService {
+			continue
+		}
+		if registry, _, ok := strings.Cut(svc.Spec.Template.Spec.Containers[0].Image, "/weir/router"); ok {
+			return registry, nil
+		}
+	}
+	return "", nil // its image is named otherwise, and so may the models' be
 }
 
 // loadWatched runs the load with its page until Ctrl-C.

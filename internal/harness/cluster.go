@@ -191,7 +191,7 @@ func UseIngress() {
 // command adds what leads a weir command to the namespace.
 func (n *namespace) command(args []string) []string {
 	switch args[0] {
-	case "predict":
+	case "predict", "load":
 		args = append(args, "--address", os.Getenv("WEIR_INGRESS"))
 	case "deploy", "status", "logs", "delete":
 	default:

@@ -110,7 +110,8 @@ func (o Options) read(ctx context.Context) ([]*Object, error) {
 	return all, nil
 }
 
-// configure sets what makes Serving use Kourier, and the domain.
+// configure sets what makes Serving use Kourier, the domain, and that its autoscaler shows its numbers, which weir load
+// puts into its report.
 func (o Options) configure(obj *Object) error {
 	if obj.GetKind() != "ConfigMap" || obj.GetNamespace() != "knative-serving" {
 		return nil
@@ -118,6 +119,8 @@ func (o Options) configure(obj *Object) error {
 	switch obj.GetName() {
 	case "config-network":
 		return unstructured.SetNestedField(obj.Object, "kourier.ingress.networking.knative.dev", "data", "ingress-class")
+	case "config-observability":
+		return unstructured.SetNestedField(obj.Object, "prometheus", "data", "metrics-protocol")
 	case "config-domain":
 		if o.Domain != "" {
 			return unstructured.SetNestedField(obj.Object, "", "data", o.Domain)

@@ -35,6 +35,10 @@ metadata: {name: config-domain, namespace: knative-serving}
 ---
 apiVersion: v1
 kind: ConfigMap
+metadata: {name: config-observability, namespace: knative-serving}
+---
+apiVersion: v1
+kind: ConfigMap
 metadata: {name: config-network, namespace: elsewhere}
 ---
 apiVersion: caching.internal.knative.dev/v1alpha1
@@ -67,6 +71,7 @@ func TestReadAndSort(t *testing.T) {
 		"namespace/knative-serving":                                    []any{stageNamespaces, nil},
 		"knative-serving configmap/config-network":                     []any{stageRest, map[string]any{"_example": "text", "ingress-class": "kourier.ingress.networking.knative.dev"}},
 		"knative-serving configmap/config-domain":                      []any{stageRest, map[string]any{"example.test": ""}},
+		"knative-serving configmap/config-observability":               []any{stageRest, map[string]any{"metrics-protocol": "prometheus"}},
 		"elsewhere configmap/config-network":                           []any{stageRest, nil},
 		"knative-serving image/queue-proxy":                            []any{stageCustom, nil},
 	}

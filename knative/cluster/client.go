@@ -30,13 +30,19 @@ type Client struct {
 	serving   servingclient.ServingV1Interface
 	kube      kubernetes.Interface
 	namespace string
+	// read gets a path of the API server: what no clientset of ours knows.
+	read func(ctx context.Context, path string) ([]byte, error)
 }
 
 var _ knative.Engine = (*Client)(nil)
 
 // New makes a Client of clientsets.
 func New(serving versioned.Interface, kube kubernetes.Interface, namespace string) *Client {
-	return &Client{serving: serving.ServingV1(), kube: kube, namespace: namespace}
+	c := &Client{serving: serving.ServingV1(), kube: kube, namespace: namespace}
+	c.read = func(ctx context.Context, path string) ([]byte, error) {
+		return kube.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	}
+	return c
 }
 
 // Apply creates or updates a Service. What others keep in its metadata stays.

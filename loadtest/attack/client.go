@@ -50,14 +50,19 @@ func (g Guard) Check(ctx context.Context, target string) error {
 	return nil
 }
 
-// client sends one load's requests, over HTTP/2 if they are gRPC calls. A name that means another machine later does not lead there: what is dialled is
-// checked again. Redirects are answers, not ways on.
-func (g Guard) client(target string, calls bool) (*http.Client, error) {
+// client sends one load's requests, over HTTP/2 if they are gRPC calls. A name that means another machine later does not
+// lead there: what is dialled is checked again. Redirects are answers, not ways on. at is the host:port that is dialled,
+// whatever the URL's host, if it is not empty: an allowed host's ingress.
+func (g Guard) client(target, at string, calls bool) (*http.Client, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("target: %w", err)
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	dial := dialer.DialContext
+	if at != "" {
+		dial = func(ctx context.Context, network, _ string) (net.Conn, error) { return dialer.DialContext(ctx, network, at) }
+	}
 	if !slices.Contains(g.Allowed, u.Hostname()) && !slices.Contains(g.Allowed, u.Host) {
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			a, err := netip.ParseAddrPort(address)
@@ -68,7 +73,7 @@ func (g Guard) client(target string, calls bool) (*http.Client, error) {
 		}
 	}
 	transport := &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         dial,
 		MaxIdleConns:        maxConnections,
 		MaxIdleConnsPerHost: maxConnections,
 		IdleConnTimeout:     90 * time.Second,

@@ -25,6 +25,8 @@ const (
 type Options struct {
 	// URL is where the requests go.
 	URL string
+	// At is the host:port that is dialled for URL's host. If empty, that host.
+	At string
 	// Guard says whether they may.
 	Guard Guard
 	// Grace bounds how long requests may go on after the run was ended. If zero, 5 s.
@@ -52,7 +54,7 @@ type Generator struct {
 
 // New makes a generator.
 func New(l scenario.Load, o Options) (*Generator, error) {
-	client, err := o.Guard.client(o.URL, l.Target.API.Calls())
+	client, err := o.Guard.client(o.URL, o.At, l.Target.API.Calls())
 	if err != nil {
 		return nil, err
 	}

@@ -218,7 +218,7 @@ func TestWhereLoadMayGo(t *testing.T) {
 			t.Errorf("%v: it does not say what to do", err)
 		}
 		// Whatever was checked before: what is dialled is checked again.
-		client, err := g.client(tt.url, false)
+		client, err := g.client(tt.url, "", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,6 +226,27 @@ func TestWhereLoadMayGo(t *testing.T) {
 		if _, refused := errors.AsType[*NotAllowedError](err); !refused {
 			t.Errorf("dialling %s: %v, want a refusal", tt.url, err)
 		}
+	}
+}
+
+// TestWhereAClusterTakesRequests asks for the router's host name, which leads nowhere, at the ingress's address.
+func TestWhereAClusterTakesRequests(t *testing.T) {
+	t.Parallel()
+	hosts := make(chan string, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { hosts <- r.Host }))
+	defer srv.Close()
+	const router = "router.default.example.invalid"
+	client, err := Guard{Allowed: []string{router}}.client("http://"+router+"/", srv.Listener.Addr().String(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Get("http://" + router + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if host := <-hosts; host != router {
+		t.Errorf("the ingress was asked for %s, want %s", host, router)
 	}
 }
 

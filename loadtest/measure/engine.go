@@ -21,6 +21,12 @@ const megabyte = 1 << 20
 // look puts what the engine says into a row.
 func (r *Recorder) look(row *Row, seen *knative.Observation) {
 	row.Revisions = map[string]RevisionRow{}
+	r.run.Unknown = seen.Unknown
+	for _, note := range seen.Notes {
+		if !slices.Contains(r.run.Notes, note) {
+			r.run.Notes = append(r.run.Notes, note)
+		}
+	}
 	if seen.Time.After(r.engine.at) {
 		r.use(seen)
 	}
@@ -61,7 +67,9 @@ func (r *Recorder) use(seen *knative.Observation) {
 	used, cpu := map[string]Use{}, map[string]float64{}
 	for _, u := range seen.Replicas {
 		use := Use{Memory: float64(u.Memory) / megabyte}
-		if !first {
+		if u.Processors != nil {
+			use.CPU = *u.Processors
+		} else if !first {
 			use.CPU = max(0, u.CPU-r.engine.cpu[u.Name]) / elapsed
 		}
 		used[u.Name], cpu[u.Name] = use, u.CPU

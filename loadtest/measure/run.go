@@ -22,15 +22,17 @@ type Run struct {
 	// CPUs is what everything shares, the sender included.
 	CPUs int `json:"cpus"`
 	// Notes say what a reader has to know: a run that was ended early, a target that died.
-	Notes      []string   `json:"notes"`
-	Stages     []Span     `json:"stages"`
-	Rows       []Row      `json:"rows"`
-	Decisions  []Mark     `json:"decisions"`
-	Cold       []Cold     `json:"cold"`
-	Failures   []Failure  `json:"failures"`
-	Summaries  []Summary  `json:"summaries"`
-	Thresholds []Verdict  `json:"thresholds"`
-	Revisions  []Revision `json:"revisions"`
+	Notes []string `json:"notes"`
+	// Unknown are figures of revisions that the engine did not tell; their values are zero.
+	Unknown    []knative.Figure `json:"unknown,omitempty"`
+	Stages     []Span           `json:"stages"`
+	Rows       []Row            `json:"rows"`
+	Decisions  []Mark           `json:"decisions"`
+	Cold       []Cold           `json:"cold"`
+	Failures   []Failure        `json:"failures"`
+	Summaries  []Summary        `json:"summaries"`
+	Thresholds []Verdict        `json:"thresholds"`
+	Revisions  []Revision       `json:"revisions"`
 }
 
 // Failed says that a threshold does not hold.

@@ -61,6 +61,9 @@ const charts = [
   { key: "eachMemory", title: "Memory of each replica", unit: "MB", series: (run) => perReplica(run, "memory") },
 ];
 
+// What the engine did not tell is not drawn; a note says why.
+const unknown = (run, key) => run.unknown?.includes({ each: "cpu", eachMemory: "memory" }[key] ?? key);
+const known = (run, key, series) => (unknown(run, key) ? [] : series);
 const hasEngine = (run) => run.rows.some((r) => r.engine);
 const total = (row, key) => Object.values(row.revisions ?? {}).reduce((sum, r) => sum + r[key], row.engine?.[key] ?? 0);
 
@@ -254,7 +257,7 @@ class RunView {
       textContent: `${v.holds ? "✓" : "✗"} ${v.text}: ${v.missing || `${fmt(v.value, 2)} ${v.unit ?? ""}`.trim()}` })));
     this.#tiles(run);
     this.plots.forEach((p, i) => {
-      const none = charts[i].series(run).length === 0;
+      const none = charts[i].series(run).length === 0 || unknown(run, charts[i].key);
       p.element.hidden = none;
       if (!none) p.update(run, tops[charts[i].key], tops.end);
     });
