@@ -186,7 +186,7 @@ func (e *env) loadCompare() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:     "compare A B",
-		Short:   "Write a page that shows two runs side by side",
+		Short:   "Write a page that shows two runs side by side, and a picture with the lines of both",
 		Example: `  weir load compare weir-load/monday weir-load/tuesday --out compare.html`,
 		Args:    exactly("A", "B"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -204,10 +204,11 @@ func (e *env) loadCompare() *cobra.Command {
 				}
 				out = report.Dir(reportsDir, "compare", time.Now()) + ".html"
 			}
-			if err := report.WriteCompare(out, a, b); err != nil {
+			picture, err := report.WriteCompare(out, a, b)
+			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(e.out, "report: %s\n", out)
+			_, err = fmt.Fprintf(e.out, "report: %s\npicture: %s\n", out, picture)
 			return err
 		},
 	}

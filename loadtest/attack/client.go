@@ -61,7 +61,9 @@ func (g Guard) client(target, at string, calls bool) (*http.Client, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	dial := dialer.DialContext
 	if at != "" {
-		dial = func(ctx context.Context, network, _ string) (net.Conn, error) { return dialer.DialContext(ctx, network, at) }
+		dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, at)
+		}
 	}
 	if !slices.Contains(g.Allowed, u.Hostname()) && !slices.Contains(g.Allowed, u.Host) {
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {

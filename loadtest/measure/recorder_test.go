@@ -189,3 +189,25 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAClusterTells: means in place of processor time, what is unknown, and each note once.
+func TestWhatAClusterTells(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder(Run{Started: began})
+	half := 0.5
+	for i := range 3 {
+		seen := look(time.Duration(i)*time.Second, 0, 1)
+		seen.Replicas[0].Processors = &half
+		seen.Unknown, seen.Notes = []knative.Figure{knative.FigureQueue}, []string{"late by 10 s"}
+		row := r.Tick(began.Add(time.Duration(i+1)*time.Second), nil, seen, 0)
+		for name, x := range row.Revisions {
+			if x.CPU != half {
+				t.Errorf("%s uses %v processors, want %v", name, x.CPU, half)
+			}
+		}
+	}
+	run := r.Finish(nil)
+	if len(run.Notes) != 1 || len(run.Unknown) != 1 {
+		t.Errorf("notes %q, unknown %q; want one each", run.Notes, run.Unknown)
+	}
+}

@@ -74,7 +74,7 @@ func TestReport(t *testing.T) {
 	}
 	other := example()
 	other.Scenario, other.Seconds = "no-autoscaling", 90
-	if err := WriteCompare(filepath.Join(dir, "compare.html"), run, other); err != nil {
+	if _, err := WriteCompare(filepath.Join(dir, "compare.html"), run, other); err != nil {
 		t.Fatal(err)
 	}
 	b := browser.Start(t)

@@ -25,6 +25,7 @@ type line struct {
 	name   string
 	dashed bool
 	get    func(measure.Row) *float64
+	rows   []measure.Row // of another run than the picture's; nil for its own
 }
 
 func always(get func(measure.Row) float64) func(measure.Row) *float64 {
@@ -99,7 +100,46 @@ const (
 
 // PNG writes the charts as one small picture.
 func PNG(w io.Writer, run measure.Run) error {
-	all := panels(run)
+	return picture(w, run, run.Scenario, panels(run))
+}
+
+// ComparePNG writes a picture of two runs with the lines of both in each chart.
+func ComparePNG(w io.Writer, a, b measure.Run) error {
+	names := []string{a.Engine, b.Engine}
+	if a.Engine == b.Engine {
+		names = []string{a.Scenario, b.Scenario}
+	}
+	both := func(title string, get func(measure.Row) *float64) panel {
+		return panel{title: title, lines: []line{{name: names[0], get: get, rows: a.Rows}, {name: names[1], get: get, rows: b.Rows}}}
+	}
+	replicas := func(of func(measure.RevisionRow) int) func(measure.Row) *float64 {
+		return func(r measure.Row) *float64 {
+			if r.Revisions == nil {
+				return nil
+			}
+			sum := 0.0
+			for name, x := range r.Revisions {
+				if active(a, name) || active(b, name) {
+					sum += float64(of(x))
+				}
+			}
+			return &sum
+		}
+	}
+	longer := a
+	if b.Seconds > a.Seconds {
+		longer = b
+	}
+	return picture(w, longer, a.Scenario+" and "+b.Scenario, []panel{
+		both("answered/s", always(func(r measure.Row) float64 { return r.OK })),
+		both("replicas wanted", replicas(func(x measure.RevisionRow) int { return x.Wanted })),
+		both("replicas ready", replicas(func(x measure.RevisionRow) int { return x.Ready })),
+		both("p95, ms", func(r measure.Row) *float64 { return r.P95 }),
+	})
+}
+
+// picture draws charts one below the other over the run's time.
+func picture(w io.Writer, run measure.Run, title string, all []panel) error {
 	rows := make([][]*plot.Plot, 0, len(all))
 	for i, p := range all {
 		chart, err := p.draw(run, i == len(all)-1)
@@ -108,7 +148,7 @@ func PNG(w io.Writer, run measure.Run) error {
 		}
 		rows = append(rows, []*plot.Plot{chart})
 	}
-	rows[0][0].Title.Text = run.Scenario
+	rows[0][0].Title.Text = title
 	img := vgimg.NewWith(vgimg.UseWH(pictureWidth, panelHeight*vg.Length(len(all))), vgimg.UseDPI(pictureDPI))
 	tiles := draw.Tiles{Rows: len(all), Cols: 1, PadTop: 4, PadBottom: 4, PadLeft: 6, PadRight: 10, PadY: 6}
 	canvases := plot.Align(rows, tiles, draw.New(img))
@@ -157,7 +197,11 @@ func (p panel) draw(run measure.Run, last bool) (*plot.Plot, error) {
 func pieces(run measure.Run, l line) []plotter.XYs {
 	var all []plotter.XYs
 	var now plotter.XYs
-	for _, r := range run.Rows {
+	rows := run.Rows
+	if l.rows != nil {
+		rows = l.rows
+	}
+	for _, r := range rows {
 		v := l.get(r)
 		if v == nil {
 			if len(now) > 0 {

@@ -68,9 +68,13 @@ func Write(dir string, run measure.Run) error {
 	return errors.Join(problems...)
 }
 
-// WriteCompare writes a page of two runs.
-func WriteCompare(path string, a, b measure.Run) error {
-	return writeFile(path, func(w io.Writer) error { return Compare(w, a, b) })
+// WriteCompare writes a page of two runs, and beside it a picture of the same name, which it returns.
+func WriteCompare(path string, a, b measure.Run) (picture string, err error) {
+	picture = strings.TrimSuffix(path, filepath.Ext(path)) + ".png"
+	return picture, errors.Join(
+		writeFile(path, func(w io.Writer) error { return Compare(w, a, b) }),
+		writeFile(picture, func(w io.Writer) error { return ComparePNG(w, a, b) }),
+	)
 }
 
 // writeFile writes a file by way of another, so that nobody sees half of it.

@@ -63,7 +63,6 @@ const charts = [
 
 // What the engine did not tell is not drawn; a note says why.
 const unknown = (run, key) => run.unknown?.includes({ each: "cpu", eachMemory: "memory" }[key] ?? key);
-const known = (run, key, series) => (unknown(run, key) ? [] : series);
 const hasEngine = (run) => run.rows.some((r) => r.engine);
 const total = (row, key) => Object.values(row.revisions ?? {}).reduce((sum, r) => sum + r[key], row.engine?.[key] ?? 0);
 

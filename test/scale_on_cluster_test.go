@@ -1,0 +1,161 @@
+//go:build cluster
+
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"weir.dev/weir/internal/harness"
+	"weir.dev/weir/loadtest/measure"
+	"weir.dev/weir/loadtest/report"
+)
+
+// TestScaleOnProcessors has the overlay hpa: a model that is busy goes from one replica to three or more, one that is asked now
+// and then stays at one, and the busy one goes back.
+func TestScaleOnProcessors(t *testing.T) {
+	w := own(t, func(dir string) (*harness.Weir, error) {
+		return harness.Join(t.Context(), filepath.Base(dir), dir, "knative/overlays/hpa")
+	})
+	photo := filepath.Join(harness.Path("build/samples"), "chelsea.jpg")
+	w.must(t, "predict", "embed", "--image", photo) // it may have gone to zero
+	samples := harness.Path("build/samples")
+	load := writeFile(t, fmt.Sprintf(`name: hpa
+loads:
+  - name: busy
+    target: {model: imagenet}
+    inputs: {images: %[1]s}
+    stages: [{users: 8, duration: 60s, think: 50ms}]
+  - name: idle
+    target: {model: embed}
+    inputs: {images: %[1]s}
+    stages: [{users: 1, duration: 60s, think: 1s}]
+thresholds:
+  - max_replicas(imagenet) >= 3
+  - replicas(embed) == 1
+`, samples))
+	began := time.Now()
+	w.must(t, "load", load, "--out", filepath.Join(t.TempDir(), "hpa"))
+	await(t, 2*time.Minute, "imagenet has one replica again", func() bool {
+		r := w.revision(t, "imagenet", "imagenet-lite0-hpa")
+		return r.Ready == 1 && r.Wanted == 1 && r.Starting == 0
+	})
+	t.Logf("to three replicas and back to one: %.0f s, 60 of them under load", time.Since(began).Seconds())
+}
+
+const (
+	// decideEvery is the autoscaler's tick, lookEvery how often weir load looks.
+	decideEvery, lookEvery = 2.0, 1.0
+	// slowestStart is what a pod may take, on a machine that is busy with other things.
+	slowestStart = 15.0
+)
+
+// TestSameReplicasOnBothEngines sends the same arrivals to the same Service on one machine and on the cluster, side by
+// side. At any time both want, and have, as many replicas as the other has within a tick, give or take one; what a pod
+// takes to start is allowed for. The reports, and a picture of both, stay in build/both-engines.
+func TestSameReplicasOnBothEngines(t *testing.T) {
+	out := harness.Path("build/both-engines")
+	if err := os.RemoveAll(out); err != nil {
+		t.Fatal(err)
+	}
+	engines := map[string]*weir{"local": ownWeir(t), "cluster": sharedWeir(t)}
+	runs, g := map[string]*measure.Run{}, errgroup.Group{}
+	for name, w := range engines {
+		run := &measure.Run{}
+		runs[name] = run
+		g.Go(func() error {
+			dir := filepath.Join(out, name)
+			if _, errs, err := w.Run(context.Background(), "load", harness.Path("loadtest/scenarios/both-engines.yaml"), "--out", dir); err != nil {
+				return fmt.Errorf("%s: %w: %s", name, err, errs)
+			}
+			r, err := report.Read(dir)
+			*run = r
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	local, cluster := staircases(runs["local"]), staircases(runs["cluster"])
+	start := slowest(cluster)
+	t.Logf("slowest start of a pod: %.0f s, of a process: %.0f s", start, slowest(local))
+	if start > slowestStart {
+		t.Errorf("a pod took %.0f s to start: that shows nothing", start)
+	}
+	off := map[string]string{}
+	for _, what := range []string{"wanted", "ready"} {
+		for _, s := range local[what] {
+			if least, most := between(cluster[what], s.t-decideEvery-lookEvery, s.t+decideEvery+lookEvery+start); s.n < least-1 || s.n > most+1 {
+				t.Errorf("%s at %.0f s: %d on one machine, %d to %d on the cluster", what, s.t, s.n, least, most)
+			}
+			if n := at(cluster[what], s.t); n != s.n {
+				off[what] += fmt.Sprintf(" %.0f s: %d/%d", s.t, s.n, n)
+			}
+		}
+		t.Logf("%s differs (one machine/cluster) at%s", what, off[what])
+	}
+	must := engines["local"].must(t, "load", "compare", filepath.Join(out, "local"), filepath.Join(out, "cluster"), "--out", filepath.Join(out, "compare.html"))
+	t.Log(must)
+}
+
+// step is a number of replicas at a time of a run.
+type step struct {
+	t float64
+	n int
+}
+
+// staircases are the replicas of a run's one model, wanted and ready.
+func staircases(run *measure.Run) map[string][]step {
+	all := map[string][]step{}
+	for _, row := range run.Rows {
+		for name, r := range row.Revisions {
+			if name == "waiting-both-00001" {
+				all["wanted"] = append(all["wanted"], step{row.T, r.Wanted})
+				all["ready"] = append(all["ready"], step{row.T, r.Ready})
+			}
+		}
+	}
+	return all
+}
+
+func at(steps []step, t float64) int {
+	i := slices.IndexFunc(steps, func(s step) bool { return s.t >= t })
+	if i < 0 {
+		i = len(steps) - 1
+	}
+	return steps[i].n
+}
+
+// between are the least and the most of some time; the ends stand for what is beyond them.
+func between(steps []step, from, to float64) (least, most int) {
+	least, most = at(steps, from), at(steps, from)
+	for _, s := range steps {
+		if s.t >= from && s.t <= to {
+			least, most = min(least, s.n), max(most, s.n)
+		}
+	}
+	return least, most
+}
+
+// slowest is the longest time from wanting more replicas to having them.
+func slowest(run map[string][]step) (most float64) {
+	since := -1.0
+	for i, wanted := range run["wanted"] {
+		switch {
+		case run["ready"][i].n >= wanted.n:
+			since = -1
+		case since < 0:
+			since = wanted.t
+		default:
+			most = max(most, wanted.t-since)
+		}
+	}
+	return most
+}
