@@ -24,7 +24,7 @@ func TestScaleOnProcessors(t *testing.T) {
 	w := own(t, func(dir string) (*harness.Weir, error) {
 		return harness.Join(t.Context(), filepath.Base(dir), dir, "knative/overlays/hpa")
 	})
-	photo := filepath.Join(harness.Path("build/samples"), "chelsea.jpg")
+	photo := filepath.Join(harness.Path("build/samples"), "chelsea.png")
 	w.must(t, "predict", "embed", "--image", photo) // it may have gone to zero
 	samples := harness.Path("build/samples")
 	load := writeFile(t, fmt.Sprintf(`name: hpa
