@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/shlex"
 	corev1 "k8s.io/api/core/v1"
+	"knative.dev/networking/pkg/apis/networking"
 	"knative.dev/serving/pkg/apis/autoscaling"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
@@ -72,11 +73,17 @@ type DeployOptions struct {
 	Env []string
 	// Batch is AnnotationBatch: BatchAuto, BatchOff or a number of rows. If empty, as the existing template has it.
 	Batch string
+	// H2C says that the container's port takes HTTP/2 without encryption, which gRPC at the model's own address on a cluster
+	// needs; by way of the router it does not. A false is not given unless Given says so.
+	H2C bool
 	// Images says that the model takes raw image bodies.
 	Images bool
 	// Revisions are the names of the revisions there are, besides those that the Service itself names: a new one must
 	// not have any of these.
 	Revisions []string
+	// Failed are the revisions that failed before they were ever ready: they keep no share and no tag, since no engine puts
+	// a traffic block in force that names one.
+	Failed []string
 	// Latest is the revision that latestRevision means in the existing traffic block. If empty, the one that the
 	// existing template makes.
 	Latest string
@@ -278,12 +285,26 @@ func (o DeployOptions) applyContainer(c *corev1.Container, version int64) {
 	if o.Cluster {
 		setEnv(c, EnvModelName, o.Name) // the image may be another model's
 	}
+	if o.given("h2c", o.H2C) {
+		setPort(c, o.H2C)
+	}
 	for _, pair := range o.Env {
 		key, value, _ := strings.Cut(pair, "=")
 		setEnv(c, key, value)
 	}
 	if o.Model != "" || o.Version != 0 {
 		setEnv(c, EnvModelVersion, strconv.FormatInt(version, 10))
+	}
+}
+
+// setPort names the protocol that Knative speaks to the container.
+func setPort(c *corev1.Container, h2c bool) {
+	if len(c.Ports) == 0 {
+		c.Ports = []corev1.ContainerPort{{ContainerPort: servingv1.DefaultUserPort}}
+	}
+	c.Ports[0].Name = string(networking.ProtocolHTTP1)
+	if h2c {
+		c.Ports[0].Name = string(networking.ProtocolH2C)
 	}
 }
 

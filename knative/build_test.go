@@ -26,6 +26,18 @@ func deployedBefore(t *testing.T, file string) *servingv1.Service {
 	return svc
 }
 
+// failedAfter is imagenet with a third revision that was to share the traffic under a tag.
+func failedAfter(t *testing.T) *servingv1.Service {
+	t.Helper()
+	svc, err := Build(deployedBefore(t, "testdata/imagenet.yaml"), DeployOptions{
+		Name: "imagenet", Cluster: true, Image: "example.com/imagenet:3", Traffic: ptr(33), Tag: "third",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return svc
+}
+
 func ptr[T any](v T) *T { return &v }
 
 // TestBuild compares whole Services with golden files; all of them have been through Knative's validation in Build.
@@ -61,6 +73,15 @@ func TestBuild(t *testing.T) {
 			o.Tag, o.Traffic = "canary", ptr(10)
 			return o
 		}()},
+		{name: "update-after-failure", existing: deployed, options: func() DeployOptions {
+			o := second
+			o.Tag, o.Traffic, o.Failed = "canary", ptr(10), []string{"cats-00001"}
+			return o
+		}()},
+		{name: "update-imagenet-after-failure", existing: failedAfter(t), options: DeployOptions{
+			Name: "imagenet", Cluster: true, Image: "example.com/imagenet:4", Traffic: ptr(50), Failed: []string{"imagenet-00003"},
+		}},
+		{name: "cluster-h2c", existing: deployed, options: DeployOptions{Name: "cats", Cluster: true, Image: "example.com/cats:2", H2C: true}},
 		{name: "update-settings-only", existing: deployed, options: DeployOptions{Name: "cats", MaxScale: 9}},
 		{name: "update-to-zero", existing: deployedBefore(t, "testdata/digits.yaml"), options: DeployOptions{
 			Name: "digits", Given: func(string) bool { return true },

@@ -68,6 +68,8 @@ type RevisionStatus struct {
 	Images  bool     `json:"images,omitempty"`
 	State   State    `json:"state"`
 	Message string   `json:"message,omitempty"`
+	// NeverReady says that it has not been ready so far: no traffic is taken from another revision for it.
+	NeverReady bool `json:"neverReady,omitempty"`
 	// Ready, Starting and Wanted count replicas.
 	Ready    int `json:"ready"`
 	Starting int `json:"starting"`

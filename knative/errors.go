@@ -17,6 +17,14 @@ var (
 	ErrNoRevision = errors.New("no such revision")
 )
 
+// NotReadyError is an ErrNotReady with a reason that clients are told.
+type NotReadyError struct{ Reason string }
+
+func (e *NotReadyError) Error() string { return ErrNotReady.Error() + ": " + e.Reason }
+
+// Is says that it is an ErrNotReady.
+func (e *NotReadyError) Is(target error) bool { return target == ErrNotReady }
+
 // RetryAfter is what clients are told on ErrOverloaded, ErrNotReady and ErrLost.
 const RetryAfter = time.Second
 

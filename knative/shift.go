@@ -9,13 +9,22 @@ import (
 )
 
 // shift returns the traffic block after a deploy: the new revision has o.Traffic percent and o.Tag, the others share the
-// rest as they shared all, to whole percents that sum to 100. An entry without a share and without a tag is left out.
+// rest as they shared all, to whole percents that sum to 100. An entry without a share and without a tag is left out, and
+// so is a revision that has failed: if no other has a share, the new one takes all.
 func shift(block []servingv1.TrafficTarget, latest, name string, o DeployOptions) ([]servingv1.TrafficTarget, error) {
 	share := int64(100)
 	if o.Traffic != nil {
 		share = int64(*o.Traffic)
 	}
 	others := pinned(block, latest, o.Tag)
+	if sum := sumOf(others); sum != 0 && sum != 100 {
+		return nil, fmt.Errorf("the percents of the existing traffic block sum to %d, not 100", sum)
+	}
+	all := len(others)
+	others = slices.DeleteFunc(others, func(tt servingv1.TrafficTarget) bool { return slices.Contains(o.Failed, tt.RevisionName) })
+	if len(others) < all && sumOf(others) == 0 {
+		share = 100 // nothing else answers
+	}
 	if err := scaleDown(others, 100-share); err != nil {
 		return nil, err
 	}
@@ -47,18 +56,12 @@ func pinned(block []servingv1.TrafficTarget, latest, moved string) []servingv1.T
 // scaleDown makes the entries' percents sum to rest in proportion to what they were, by largest remainders: each gets
 // its share rounded down, and what is left goes one each to those who lost most, the earlier first.
 func scaleDown(entries []servingv1.TrafficTarget, rest int64) error {
-	var sum int64
-	for _, tt := range entries {
-		sum += *tt.Percent
-	}
+	sum := sumOf(entries)
 	if sum == 0 {
 		if rest != 0 {
 			return errors.New("no other revision has traffic: the new one must take 100")
 		}
 		return nil
-	}
-	if sum != 100 {
-		return fmt.Errorf("the percents of the existing traffic block sum to %d, not 100", sum)
 	}
 	type remainder struct {
 		index int
@@ -67,14 +70,21 @@ func scaleDown(entries []servingv1.TrafficTarget, rest int64) error {
 	lost := make([]remainder, 0, len(entries))
 	left := rest
 	for i := range entries {
-		exact := *entries[i].Percent * rest // in hundredths
-		*entries[i].Percent = exact / 100
-		left -= exact / 100
-		lost = append(lost, remainder{index: i, lost: exact % 100})
+		exact := *entries[i].Percent * rest // in parts of the sum
+		*entries[i].Percent = exact / sum
+		left -= exact / sum
+		lost = append(lost, remainder{index: i, lost: exact % sum})
 	}
 	slices.SortStableFunc(lost, func(a, b remainder) int { return int(b.lost - a.lost) })
 	for _, r := range lost[:left] {
 		*entries[r.index].Percent++
 	}
 	return nil
+}
+
+func sumOf(entries []servingv1.TrafficTarget) (sum int64) {
+	for _, tt := range entries {
+		sum += *tt.Percent
+	}
+	return sum
 }

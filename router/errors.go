@@ -15,7 +15,12 @@ func translate(err error) *server.Error {
 	later := func(message string) *server.Error {
 		return &server.Error{Status: http.StatusServiceUnavailable, Message: message, RetryAfter: knative.RetryAfter, Err: err}
 	}
+	if e, ok := errors.AsType[*knative.NotReadyError](err); ok {
+		return later("the model does not answer: " + e.Reason)
+	}
 	switch {
+	case errors.Is(err, route.ErrNotYet):
+		return later(err.Error() + ": try again later")
 	case errors.Is(err, route.ErrNoModel), errors.Is(err, route.ErrNoRevision):
 		return &server.Error{Status: http.StatusNotFound, Message: err.Error()}
 	case errors.Is(err, knative.ErrOverloaded):

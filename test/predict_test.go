@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/galeone/tensorflow/tensorflow/go/core/framework/tensor_go_proto"
+	"github.com/galeone/tensorflow/tensorflow/go/core/framework/types_go_proto"
 )
 
 // imagenetRevisions are the two revisions of the sample model, with the size of the picture that each takes.
@@ -20,6 +23,7 @@ var imagenetRevisions = []struct {
 // what the independent forward pass gave, and the APIs equal one another.
 func TestEveryAPIEqualsTheReference(t *testing.T) {
 	w := sharedWeir(t)
+	conn := dialCalls(t, w.Addr)
 	for _, rev := range imagenetRevisions {
 		for name, ref := range references(t, "imagenet", rev.version) {
 			t.Run(rev.tag+"/"+name, func(t *testing.T) {
@@ -28,17 +32,25 @@ func TestEveryAPIEqualsTheReference(t *testing.T) {
 				exact := map[string][]float64{
 					"V1 rows":        v1(t, w, rev.version, map[string]any{"instances": nest(float32s(floats), shape)}, "predictions"),
 					"V1 columns":     v1(t, w, rev.version, map[string]any{"inputs": map[string]any{"images": nest(float32s(floats), shape)}}, "outputs"),
+					"V1 form":        v1As(t, w, "application/x-www-form-urlencoded", rev.version, map[string]any{"instances": nest(float32s(floats), shape)}, "predictions"),
 					"V2 JSON":        v2JSON(t, w, rev.version, shape, floats),
 					"V2 binary":      v2Binary(t, w, rev.version, shape, floats),
 					"CloudEvents V1": eventV1(t, w, rev.tag, map[string]any{"instances": nest(float32s(floats), shape)}),
+					"V2 gRPC":        v2Call(t, conn, rev.version, floatInput(shape), floats),
+					"V2 gRPC stream": v2Stream(t, conn, rev.version, floatInput(shape), floats),
+					"V1 gRPC":        servingCall(t, conn, rev.version, "images", floatTensor(shape, floats), ""),
 				}
 				agree(t, exact, want)
 
 				top := topOf(want)
+				encoded, content := bytesInput(photo)
+				bytesValue := &tensor_go_proto.TensorProto{Dtype: types_go_proto.DataType_DT_STRING, TensorShape: floatTensor([]int{1}, nil).TensorShape, StringVal: [][]byte{photo}}
 				images := map[string][]float64{
 					"raw body":                topScores(t, rawImage(t, w, rev.tag, photo), top),
 					"V1 b64":                  topScores(t, v1Base64(t, w, rev.version, photo), top),
 					"V2 BYTES":                v2Image(t, w, rev.version, photo, top),
+					"V2 gRPC BYTES":           at(v2Call(t, conn, rev.version, encoded, content), top),
+					"V1 gRPC strings":         at(servingCall(t, conn, rev.version, "image_bytes", bytesValue, "image_bytes"), top),
 					"CloudEvents binary":      topScores(t, eventImage(t, w, rev.tag, photo, false), top),
 					"CloudEvents structured":  topScores(t, eventImage(t, w, rev.tag, photo, true), top),
 					"raw body by tag address": topScores(t, rawImageByHost(t, w, rev.tag, photo), top),
@@ -184,8 +196,14 @@ func image(t *testing.T, url, contentType string, body []byte, h http.Header) cl
 
 func v1(t *testing.T, w *weir, version string, body map[string]any, key string) []float64 {
 	t.Helper()
+	return v1As(t, w, "application/json", version, body, key)
+}
+
+// v1As sends JSON under a content type: curl says that of a form if it is not told another.
+func v1As(t *testing.T, w *weir, contentType, version string, body map[string]any, key string) []float64 {
+	t.Helper()
 	var a map[string][][]float64
-	postJSON(t, w.URL("/v1/models/imagenet/versions/"+version+":predict"), "application/json", marshal(t, body), nil, &a)
+	postJSON(t, w.URL("/v1/models/imagenet/versions/"+version+":predict"), contentType, marshal(t, body), nil, &a)
 	return a[key][0]
 }
 

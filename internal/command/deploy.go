@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -58,6 +57,7 @@ any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 	f.DurationVar(&o.Window, "window", 0, "time over which the autoscaler averages; 0 is Knative's default")
 	f.Int64Var(&o.Version, "version", 0, "the model's version (default: the number of the model's folder)")
 	f.StringVar(&o.Batch, "batch", "", "requests that run together at most: a number, off, or auto: where a measurement finds a gain (default auto)")
+	f.BoolVar(&o.H2C, "h2c", false, "on a cluster, gRPC at the model's own address, too: HTTP/2 to the container (the router needs it not)")
 	f.StringArrayVar(&o.Env, "env", nil, "KEY=VALUE for the function; may be given again")
 	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
@@ -112,8 +112,15 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 	if registry := os.Getenv("WEIR_REGISTRY"); o.Cluster && existing == nil && o.Image == "" && registry != "" {
 		o.Image = registry + "/" + knative.DefaultImage
 	}
-	if o.Revisions, err = revisionNames(ctx, engine, name); err != nil {
+	there, err := revisions(ctx, engine, name)
+	if err != nil {
 		return err
+	}
+	for _, r := range there {
+		o.Revisions = append(o.Revisions, r.Name)
+		if r.State == knative.StateFailed && r.NeverReady {
+			o.Failed = append(o.Failed, r.Name)
+		}
 	}
 	svc, err := knative.Build(existing, o.DeployOptions)
 	if err != nil {
@@ -123,10 +130,14 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 		return err
 	}
 	revision := svc.Spec.Template.Name
+	share := shareOf(svc, revision)
+	if o.Traffic != nil && share != *o.Traffic {
+		fmt.Fprintf(e.err, "%s takes %d%%: no other revision answers\n", revision, share)
+	}
 	var status knative.ServiceStatus
 	said := "accepted"
 	if o.wait {
-		status, err = e.awaitReady(ctx, engine, name, revision)
+		status, err = e.awaitReady(ctx, engine, wanted{service: name, revision: revision, tag: o.Tag, percent: share, block: svc.Spec.Traffic})
 		said = "is ready"
 	} else {
 		status, err = serviceStatus(ctx, engine, name)
@@ -141,21 +152,18 @@ func (e *env) runDeploy(ctx context.Context, name string, o deployOptions) error
 	return err
 }
 
-// revisionNames lists the revisions that a service has.
-func revisionNames(ctx context.Context, engine knative.Engine, service string) ([]string, error) {
+// revisions returns the revisions that a service has.
+func revisions(ctx context.Context, engine knative.Engine, service string) ([]knative.RevisionStatus, error) {
 	all, err := engine.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
 	for _, s := range all {
-		for _, r := range s.Revisions {
-			if s.Name == service {
-				names = append(names, r.Name)
-			}
+		if s.Name == service {
+			return s.Revisions, nil
 		}
 	}
-	return names, nil
+	return nil, nil
 }
 
 // modelAddress makes a path absolute and checks that a folder or an archive is there; an archive gets its digest, since a
@@ -207,44 +215,13 @@ func serviceStatus(ctx context.Context, engine knative.Engine, name string) (kna
 	return named(all, name)
 }
 
-// awaitReady waits until a revision answered once and can be asked, or says why it will not.
-func (e *env) awaitReady(ctx context.Context, engine knative.Engine, name, revision string) (knative.ServiceStatus, error) {
-	start := time.Now()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	why := ""
-	for said := time.Duration(0); ; {
-		s, err := serviceStatus(ctx, engine, name)
-		if err != nil {
-			return s, err
-		}
-		for _, r := range s.Revisions {
-			if r.Name != revision {
-				continue
-			}
-			switch r.State {
-			case knative.StateReady, knative.StateIdle:
-				// A cluster gives it its address and its share a moment later.
-				if s.Ready || r.Percent > 0 || len(r.Tags) > 0 {
-					return s, nil
-				}
-				why = ": " + s.Message
-			case knative.StateFailed:
-				return s, errors.New(r.Name + " failed: " + r.Message)
-			case knative.StateStarting:
-				if why = ""; r.Message != "" {
-					why = ": " + r.Message
-				}
-			}
-		}
-		if waited := time.Since(start).Truncate(time.Second); waited > said {
-			said = waited
-			fmt.Fprintf(e.err, "waiting for %s, %s%s\n", revision, waited, why)
-		}
-		select {
-		case <-ctx.Done():
-			return s, fmt.Errorf("%s is not ready yet (%w)%s: see weir status and weir logs %s", revision, context.Cause(ctx), why, name)
-		case <-tick.C:
+// shareOf is a revision's share by the traffic block.
+func shareOf(svc *servingv1.Service, revision string) int {
+	share := 0
+	for _, t := range svc.Spec.Traffic {
+		if t.RevisionName == revision && t.Percent != nil {
+			share += int(*t.Percent)
 		}
 	}
+	return share
 }

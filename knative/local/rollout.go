@@ -11,8 +11,8 @@ import (
 const keptRevisions = 20
 
 // settle puts the Service's traffic in force if it can be: when every revision in it has been ready once, or when
-// nothing else is in force, so that the first requests wait for the first replica. Until then the old traffic stays, as
-// Knative's Route keeps it. e.apply is held.
+// nothing else is in force that has ever been, so that the first requests wait for the first replica. Until then the old
+// traffic stays, as Knative's Route keeps it. e.apply is held.
 func (e *Engine) settle(s *service) {
 	e.mu.Lock()
 	s.latestReady()
@@ -26,12 +26,20 @@ func (e *Engine) settle(s *service) {
 		saved := s.revision(t.Revision)
 		ready = ready && saved != nil && saved.Ready
 	}
-	if err == nil && (ready || len(s.Active) == 0) {
+	if err == nil && (ready || !s.works()) {
 		s.Active = targets
 	}
 	e.mu.Unlock()
 	e.route(s)
 	e.notify()
+}
+
+// works says whether any revision that traffic is in force for has been ready.
+func (s *service) works() bool {
+	return slices.ContainsFunc(s.Active, func(t knative.Target) bool {
+		saved := s.revision(t.Revision)
+		return saved != nil && saved.Ready
+	})
 }
 
 // latestReady sets LatestReady: the newest that was made, or made the template's again, if it has been ready, else the

@@ -94,6 +94,30 @@ func TestFailedRollout(t *testing.T) {
 	w.must("a-00001", "/")
 }
 
+// TestAfterAFailedFirst: what was never ready keeps no traffic from the first revision that may be; until that is ready
+// requests wait for it.
+func TestAfterAFailedFirst(t *testing.T) {
+	t.Parallel()
+	w := begin(t, t.TempDir())
+	w.apply(helperService("a", "exits"))
+	await(t, "the first revision failed", func() bool { return revisionOf(w.service("a"), "a-00001").State == knative.StateFailed })
+	if r := revisionOf(w.service("a"), "a-00001"); !r.NeverReady || r.Percent != 100 {
+		t.Errorf("the first: %+v", r)
+	}
+	w.apply(helperService("a", "serve"))
+	if r := revisionOf(w.service("a"), "a-00002"); r.Percent != 100 {
+		t.Errorf("the second, at once: %+v", r)
+	}
+	w.must("a-00002", "/")
+	if r := revisionOf(w.service("a"), "a-00002"); r.Percent != 100 {
+		t.Errorf("the second: %+v", r)
+	}
+	w.awaitReady("a")
+	if r := revisionOf(w.service("a"), "a-00002"); r.NeverReady {
+		t.Errorf("the second, ready: %+v", r)
+	}
+}
+
 // TestTag: a revision at 0 % with a tag is there, at zero replicas as well.
 func TestTag(t *testing.T) {
 	t.Parallel()

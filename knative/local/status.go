@@ -39,6 +39,7 @@ func (e *Engine) serviceStatus(s *service) knative.ServiceStatus {
 	for _, saved := range s.Revisions {
 		r := e.revisions[saved.Revision.Name]
 		rs := r.status()
+		rs.NeverReady = !saved.Ready
 		for _, t := range s.Active {
 			if t.Revision == rs.Name {
 				rs.Percent += t.Percent

@@ -24,7 +24,7 @@ const (
 // that names a tag stands before Hints.Tag), else Revision, else by the percentages. With Session the percentages choose
 // by weighted rendezvous hashing: the same session gets the same revision from every Table with the same percentages,
 // and when they change a session leaves only a revision whose share fell or goes only to one whose share rose. Without
-// it random, any 64 even bits, chooses. Errors wrap ErrNoModel or ErrNoRevision and name what there is.
+// it random, any 64 even bits, chooses. Errors wrap ErrNoModel, ErrNoRevision or ErrNotYet and name what there is.
 func (t *Table) Pick(h Hints, random uint64) (Target, error) {
 	e, tag, err := t.model(h)
 	if err != nil {
@@ -115,6 +115,9 @@ func (e *entry) byTraffic(session string, random uint64) (Target, error) {
 		if e.Revisions[i].Ready {
 			ready += e.Revisions[i].Percent
 		}
+	}
+	if len(e.Revisions) == 0 {
+		return Target{}, fmt.Errorf("%w: model %q is being set up", ErrNotYet, e.Name)
 	}
 	if total == 0 {
 		return Target{}, fmt.Errorf("%w: model %q has no traffic but by tag: there %s", ErrNoRevision, e.Name, e.tagNames())

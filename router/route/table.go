@@ -14,6 +14,7 @@ import (
 var (
 	ErrNoModel    = errors.New("no such model")
 	ErrNoRevision = errors.New("no such revision")
+	ErrNotYet     = errors.New("no revision yet")
 )
 
 // Table answers which revision a request goes to. It never changes, so it is safe for concurrent use.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +26,7 @@ import (
 	discovery "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	clienttesting "k8s.io/client-go/testing"
 	"knative.dev/networking/pkg/apis/networking"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
@@ -421,4 +423,88 @@ func (l logWriter) Write(p []byte) (int, error) {
 	default: // nobody reads more
 	}
 	return len(p), nil
+}
+
+// TestCalls sends gRPC over HTTP/2 whatever the port is named, and goes on reading a body after the answer has begun.
+func TestCalls(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.WriteString(w, r.Proto+"\n")
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.Copy(w, r.Body)
+	}))
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	w := newWorld(t, io.Discard, nil)
+	w.deploy(t, "half", "half-1")
+	w.endpoints(t, "half-1", servingnet.ServiceTypePublic, networking.ServicePortNameHTTP1, srv.Listener.Addr().String())
+	w.ready(t, "half", 0)
+	for contentType, proto := range map[string]string{"application/grpc+proto": "HTTP/2.0\n", "application/json": "HTTP/1.1\n"} {
+		body, sent := io.Pipe()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://half-1/", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", contentType)
+		res, err := w.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(sent, "later"); err != nil {
+			t.Errorf("%s: %v", contentType, err)
+		}
+		_ = sent.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil || string(text) != proto+"later" {
+			t.Errorf("%s: %q, %v", contentType, text, err)
+		}
+		_ = res.Body.Close()
+	}
+}
+
+// TestNeverReady refuses at once, and says why, what would wait in vain for a revision that failed before it was ever
+// ready; one that starts is waited for until the deadline.
+func TestNeverReady(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(srv.Close)
+	w := newWorld(t, io.Discard, nil)
+	for name, reason := range map[string]string{"bad-1": "ExitCode1", "slow-1": "", "new-1": ""} {
+		model, _, _ := strings.Cut(name, "-")
+		rev := &servingv1.Revision{ObjectMeta: labelled(name)}
+		if reason != "" {
+			rev.Status.Conditions = duckv1.Conditions{{Type: servingv1.RevisionConditionContainerHealthy, Status: corev1.ConditionFalse, Reason: reason, Message: "no luck"}}
+		}
+		svc := &servingv1.Service{ObjectMeta: labelled(model)}
+		svc.Spec.Template.Name = name
+		for _, obj := range []runtime.Object{svc, rev} {
+			if err := w.serving.Tracker().Add(obj); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if name != "new-1" {
+			w.endpoints(t, name, servingnet.ServiceTypePublic, networking.ServicePortNameHTTP1, srv.Listener.Addr().String())
+		}
+	}
+	w.await(t, "all three", func(all []knative.ServiceStatus) bool {
+		return len(all) == 3 && len(all[0].Revisions)+len(all[1].Revisions)+len(all[2].Revisions) == 3
+	})
+	w.ready(t, "bad", 0)
+	w.ready(t, "slow", 0)
+	for name, want := range map[string]string{"bad-1": "revision bad-1 fails: ", "slow-1": "slow-1 is starting for the first time", "new-1": "new-1 is starting for the first time"} {
+		limit := 20 * time.Second
+		if name == "slow-1" {
+			limit = 50 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		_, _, err := post(ctx, w, name, "/", nil)
+		if never, ok := errors.AsType[*knative.NotReadyError](err); !ok || !errors.Is(err, knative.ErrNotReady) || !strings.Contains(never.Reason, want) {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+		cancel()
+	}
 }

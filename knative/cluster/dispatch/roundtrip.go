@@ -10,9 +10,14 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"knative.dev/serving/pkg/apis/serving"
+
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/knative"
+	"weir.dev/weir/knative/cluster/observe"
 )
 
 // Headers that Knative's ingresses set for the activator; the constants are in knative.dev/serving/pkg/activator, which
@@ -29,17 +34,29 @@ const attempts = 3
 // maxRefusal bounds what is read of an answer that is Knative's own and not the function's.
 const maxRefusal = 1 << 10
 
-// RoundTrip sends a request to the revision that its URL's host names.
+// RoundTrip sends a request to the revision that its URL's host names. Its body may still be read after that: calls are
+// answered while they are sent.
 func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
-	name := r.URL.Host
-	body := r.Body
-	if body != nil {
-		defer func() { _ = body.Close() }()
+	res, err := b.roundTrip(r)
+	if err != nil && r.Body != nil {
+		_ = r.Body.Close()
 	}
+	return res, err
+}
+
+func (b *Backend) roundTrip(r *http.Request) (*http.Response, error) {
+	name := r.URL.Host
 	b.mu.RLock()
 	t := b.targets[name]
 	cold := t != nil && t.ready == 0 && !t.warm.Load()
 	b.mu.RUnlock()
+	var never error
+	if t == nil || cold {
+		var failed bool
+		if never, failed = b.neverReady(name); never != nil && (failed || t == nil) {
+			return nil, never
+		}
+	}
 	if t == nil {
 		return nil, fmt.Errorf("%w: %q", knative.ErrNoRevision, name)
 	}
@@ -47,6 +64,9 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := b.try(r, name, t)
 	if err != nil {
 		t.inFlight.Add(-1)
+		if never != nil && errors.Is(err, context.DeadlineExceeded) {
+			return nil, never
+		}
 		return nil, err
 	}
 	if cold {
@@ -54,6 +74,24 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 		res.Header.Set(knative.HeaderColdStart, "true")
 	}
 	return res, nil
+}
+
+// neverReady says why a revision is not ready, and whether it has failed, when the activator would let a request wait
+// in vain until its deadline.
+func (b *Backend) neverReady(name string) (_ error, failed bool) {
+	rev, err := b.revisions.Revisions(b.namespace).Get(name)
+	if err != nil {
+		return nil, false // there is none
+	}
+	svc, err := b.services.Services(b.namespace).Get(rev.Labels[serving.ServiceLabelKey])
+	if err != nil {
+		return nil, false // it is being deleted
+	}
+	why, failed := observe.FirstStart(rev, svc)
+	if why == "" {
+		return nil, false
+	}
+	return &knative.NotReadyError{Reason: why}, failed
 }
 
 // try sends the request to one place after the other until one takes it.
@@ -86,7 +124,7 @@ func (b *Backend) try(r *http.Request, name string, t *target) (*http.Response, 
 	return nil, fmt.Errorf("%w: %w", knative.ErrNotReady, failed)
 }
 
-// send makes one attempt. The request's body stays open: an attempt that could not connect has read none of it.
+// send makes one attempt.
 func (b *Backend) send(r *http.Request, name string, p *place) (*http.Response, error) {
 	// A shallow copy, since the trailer must stay the one that the server fills in.
 	out := r.WithContext(r.Context())
@@ -97,10 +135,11 @@ func (b *Backend) send(r *http.Request, name string, p *place) (*http.Response, 
 	out.Header.Set(headerRevision, name)
 	out.Header.Set(headerNamespace, b.namespace)
 	if r.Body != nil && r.Body != http.NoBody {
-		out.Body = io.NopCloser(r.Body)
+		out.Body = &attemptBody{ReadCloser: r.Body}
 	}
 	next := b.plain
-	if p.h2c {
+	if p.h2c || rpc.IsCall(r) {
+		// Activators and queue-proxies take both on every port and go on with what came.
 		next = b.h2c
 	}
 	p.inFlight.Add(1)
@@ -151,6 +190,24 @@ func refusal(ctx context.Context, res *http.Response) error {
 		return fmt.Errorf("%w: %s", knative.ErrLost, text)
 	}
 	return fmt.Errorf("%w: %s", knative.ErrNotReady, text)
+}
+
+// attemptBody is a request's body that stays open, for the next attempt, when one could not connect and has read nothing.
+type attemptBody struct {
+	io.ReadCloser
+	read atomic.Bool
+}
+
+func (a *attemptBody) Read(p []byte) (int, error) {
+	a.read.Store(true)
+	return a.ReadCloser.Read(p)
+}
+
+func (a *attemptBody) Close() error {
+	if !a.read.Load() {
+		return nil
+	}
+	return a.ReadCloser.Close()
 }
 
 // watched is an answer's body that says when it is done with.

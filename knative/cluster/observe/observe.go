@@ -24,6 +24,8 @@ type Objects struct {
 	Ready map[string]int
 	// Events are those about the pods and what makes them; they may be missing.
 	Events []*corev1.Event
+
+	traffic []servingv1.TrafficTarget
 }
 
 // Status is what the objects say. Revisions that have no traffic, no tag and no replica are left out, but for the newest.
@@ -42,6 +44,11 @@ func Status(o Objects) knative.ServiceStatus {
 		if t = strings.TrimSpace(t); t != "" {
 			s.EventTypes = append(s.EventTypes, t)
 		}
+	}
+	o.traffic = svc.Status.Traffic
+	if len(o.traffic) == 0 {
+		// None is in force yet: requests wait for what is to have it, or hear why it fails.
+		o.traffic = wanted(svc)
 	}
 	revisions := slices.Clone(o.Revisions)
 	slices.SortFunc(revisions, func(a, b *servingv1.Revision) int {
@@ -83,7 +90,7 @@ func revision(rev *servingv1.Revision, o Objects) knative.RevisionStatus {
 	}
 	// What is no number is no version.
 	s.Version, _ = strconv.ParseInt(rev.Annotations[knative.AnnotationVersion], 10, 64)
-	for _, t := range o.Service.Status.Traffic {
+	for _, t := range o.traffic {
 		if t.RevisionName != rev.Name {
 			continue
 		}
@@ -94,6 +101,7 @@ func revision(rev *servingv1.Revision, o Objects) knative.RevisionStatus {
 			s.Tags = append(s.Tags, t.Tag)
 		}
 	}
+	s.NeverReady = !everReady(rev, o.Service)
 	pods := podsOf(rev, o.Pods)
 	switch {
 	case o.Ready != nil:
@@ -104,6 +112,41 @@ func revision(rev *servingv1.Revision, o Objects) knative.RevisionStatus {
 	}
 	s.State, s.Message = state(rev, s, pods, o.Events)
 	return s
+}
+
+// wanted is the traffic as the Service asks for it, with its revisions named.
+func wanted(svc *servingv1.Service) []servingv1.TrafficTarget {
+	latest := cmp.Or(svc.Status.LatestReadyRevisionName, newestOf(svc))
+	if len(svc.Spec.Traffic) == 0 {
+		all := int64(100)
+		return []servingv1.TrafficTarget{{RevisionName: latest, Percent: &all}}
+	}
+	targets := slices.Clone(svc.Spec.Traffic)
+	for i := range targets {
+		targets[i].RevisionName = cmp.Or(targets[i].RevisionName, latest)
+	}
+	return targets
+}
+
+// everReady says whether a revision is or has been ready: only then does Knative give it traffic.
+func everReady(rev *servingv1.Revision, svc *servingv1.Service) bool {
+	return rev.Status.GetCondition(servingv1.RevisionConditionReady).IsTrue() || rev.Name == svc.Status.LatestReadyRevisionName ||
+		slices.ContainsFunc(svc.Status.Traffic, func(t servingv1.TrafficTarget) bool { return t.RevisionName == rev.Name })
+}
+
+// FirstStart says why a revision has never been ready, and whether it has failed. The reason is empty if it has been: one
+// that fails later starts again when a request comes.
+func FirstStart(rev *servingv1.Revision, svc *servingv1.Service) (why string, failed bool) {
+	if everReady(rev, svc) {
+		return "", false
+	}
+	if why := waitsForRoom(rev, nil); why != "" {
+		return "revision " + rev.Name + " waits: " + why, false
+	}
+	if why := failure(rev, nil, nil); why != "" {
+		return "revision " + rev.Name + " fails: " + why, true
+	}
+	return "revision " + rev.Name + " is starting for the first time", false
 }
 
 func value[T any](p *T) (v T) {

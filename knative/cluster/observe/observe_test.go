@@ -82,6 +82,45 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestFirstStart: as long as no traffic is in force, the status has what the Service asks for; a revision that was never
+// ready says so, and why.
+func TestFirstStart(t *testing.T) {
+	t.Parallel()
+	svc := service()
+	svc.Status.Traffic, svc.Status.LatestReadyRevisionName = nil, ""
+	svc.Spec.Traffic = []servingv1.TrafficTarget{{RevisionName: "half-1", Tag: "old", Percent: ptr(int64(50))}, {LatestRevision: ptr(true), Percent: ptr(int64(50))}}
+	failed := revisionOf("half-1", 1, condition(servingv1.RevisionConditionContainerHealthy, corev1.ConditionFalse, "ExitCode1", "no luck"))
+	starting := revisionOf("half-2", 2)
+	s := Status(Objects{Service: svc, Revisions: []*servingv1.Revision{failed, starting}})
+	for _, r := range s.Revisions {
+		if r.Percent != 50 || !r.NeverReady || len(r.Tags) != map[string]int{"half-1": 1}[r.Name] {
+			t.Errorf("%+v", r)
+		}
+	}
+	for _, tt := range []struct {
+		rev    *servingv1.Revision
+		ready  string
+		want   string
+		failed bool
+	}{
+		{failed, "", "revision half-1 fails: the function ends at its start (exit code 1), no luck", true},
+		{failed, "half-1", "", false},
+		{starting, "half-1", "revision half-2 is starting for the first time", false},
+		{revisionOf("half-2", 2, condition(servingv1.RevisionConditionResourcesAvailable, corev1.ConditionFalse, "Unschedulable", "0/1 nodes")), "", "revision half-2 waits: no node has room", false},
+		{revisionOf("half-2", 2, ready), "", "", false},
+	} {
+		svc.Status.LatestReadyRevisionName = tt.ready
+		why, failed := FirstStart(tt.rev, svc)
+		if failed != tt.failed || !strings.HasPrefix(why, tt.want) || (why == "") != (tt.want == "") {
+			t.Errorf("%q, %v, want %q, %v", why, failed, tt.want, tt.failed)
+		}
+	}
+	svc.Spec.Traffic, svc.Status.LatestReadyRevisionName = nil, ""
+	if s := Status(Objects{Service: svc, Revisions: []*servingv1.Revision{starting}}); s.Revisions[0].Percent != 100 {
+		t.Errorf("without a traffic block: %+v", s.Revisions[0])
+	}
+}
+
 // TestWithoutPods counts replicas as who watches no pods must: by the revision's status, or by a count of its own.
 func TestWithoutPods(t *testing.T) {
 	t.Parallel()
