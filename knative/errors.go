@@ -18,9 +18,15 @@ var (
 )
 
 // NotReadyError is an ErrNotReady with a reason that clients are told.
-type NotReadyError struct{ Reason string }
+type NotReadyError struct {
+	Reason string
+	// Err is what the reason comes from; it may be nil.
+	Err error
+}
 
 func (e *NotReadyError) Error() string { return ErrNotReady.Error() + ": " + e.Reason }
+
+func (e *NotReadyError) Unwrap() error { return e.Err }
 
 // Is says that it is an ErrNotReady.
 func (e *NotReadyError) Is(target error) bool { return target == ErrNotReady }

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,24 +19,8 @@ import (
 
 	"weir.dev/weir/internal/harness"
 	"weir.dev/weir/knative"
+	inferencepb "weir.dev/weir/proto/inference"
 )
-
-// registry is an image's address in the cluster's registry.
-func registry(name string) string { return os.Getenv("WEIR_REGISTRY") + "/weir/" + name }
-
-// deployHalf pushes an image of half_plus_two and deploys it.
-func deployHalf(t *testing.T, w *weir, name string, args ...string) {
-	t.Helper()
-	w.must(t, "image", "push", "half", "--model", harness.Path("build/fixtures/half_plus_two/1"), "--to", os.Getenv("WEIR_REGISTRY"))
-	w.must(t, append([]string{"deploy", name, "--image", registry("half"), "--model", "/models/half/1"}, args...)...)
-	t.Cleanup(func() {
-		if _, errs, err := w.Run(context.Background(), "delete", name); err != nil {
-			t.Errorf("delete %s: %v: %s", name, err, errs)
-		}
-	})
-}
-
-var halfBody = []byte(`{"instances":[1.0,2.0,5.0]}`)
 
 // TestTheLifeOfAService deploys, asks, looks, reads logs and deletes, as TestDeployOneOfYourOwn does on one machine.
 func TestTheLifeOfAService(t *testing.T) {
@@ -145,41 +128,33 @@ func TestSplitOnACluster(t *testing.T) {
 	checkSplit(t, w, "split", "split-00002", 30, halfBody)
 }
 
+// TestCallsAtAModelsOwnAddress sends gRPC past the router, from zero as well: the port is named h2c for that.
+func TestCallsAtAModelsOwnAddress(t *testing.T) {
+	w := sharedWeir(t)
+	deployHalf(t, w, "called", "--h2c", "--window", "6s")
+	conn := dialCalls(t, w.Host("called"))
+	infer := func() {
+		in := &inferencepb.ModelInferRequest_InferInputTensor{Name: "x", Datatype: "FP32", Shape: []int64{1}, Contents: &inferencepb.InferTensorContents{Fp32Contents: []float32{1}}}
+		a, err := inferencepb.NewGRPCInferenceServiceClient(conn).ModelInfer(t.Context(), &inferencepb.ModelInferRequest{ModelName: "called", Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{in}})
+		if err != nil || len(a.GetRawOutputContents()) != 1 || !cmp.Equal(float32s(a.GetRawOutputContents()[0]), []float64{2.5}) {
+			t.Errorf("half of 1 plus two: %v, %v", a, err)
+		}
+	}
+	infer()
+	var a struct{ Predictions []float64 }
+	if postJSON(t, "http://"+w.Host("called")+"/v1/models/called:predict", "application/json", halfBody, nil, &a); !cmp.Equal(a.Predictions, []float64{2.5, 3, 4.5}) {
+		t.Errorf("REST at the same port: %v", a)
+	}
+	await(t, 3*time.Minute, "called is at zero", func() bool { return w.revision(t, "called", "").State == knative.StateIdle })
+	infer()
+}
+
 // TestRolloutAndLossUnderLoad replaces the revision and kills a pod while requests come: none fails in the first case,
 // and in the second each is answered or refused with 503.
 func TestRolloutAndLossUnderLoad(t *testing.T) {
 	w := sharedWeir(t)
 	deployHalf(t, w, "busy", "--min-scale", "1")
-	body := filepath.Join(t.TempDir(), "half.json")
-	if err := os.WriteFile(body, halfBody, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	under := func(do func()) map[int]int {
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		got, mu := map[int]int{}, sync.Mutex{}
-		var load sync.WaitGroup
-		for range 4 {
-			load.Go(func() {
-				for ctx.Err() == nil {
-					resp, err := http.Post(w.URL("/v1/models/busy:predict"), "application/json", strings.NewReader(string(halfBody)))
-					status := 0
-					if err == nil {
-						status = resp.StatusCode
-						_ = resp.Body.Close()
-					}
-					mu.Lock()
-					got[status]++
-					mu.Unlock()
-				}
-			})
-		}
-		do()
-		stop()
-		load.Wait()
-		return got
-	}
-	got := under(func() {
+	got := w.under("busy", func() {
 		w.must(t, "deploy", "busy", "--model", "/models/half/1", "--version", "2")
 		await(t, time.Minute, "the new revision answers", func() bool {
 			var a map[string]any
@@ -189,7 +164,7 @@ func TestRolloutAndLossUnderLoad(t *testing.T) {
 	if len(got) != 1 || got[http.StatusOK] < 10 {
 		t.Errorf("answers by status during the roll-out: %v, want only 200", got)
 	}
-	got = under(func() {
+	got = w.under("busy", func() {
 		if err := w.KillPod(t.Context(), "busy-00002"); err != nil {
 			t.Error(err)
 		}
@@ -199,6 +174,31 @@ func TestRolloutAndLossUnderLoad(t *testing.T) {
 		if status != http.StatusOK && status != http.StatusServiceUnavailable {
 			t.Errorf("answers by status when a pod is killed: %v", got)
 		}
+	}
+}
+
+// TestRouterRestartUnderLoad replaces the router's revision, then ends its pod: requests by way of the ingress wait
+// meanwhile, and none fails.
+func TestRouterRestartUnderLoad(t *testing.T) {
+	w := sharedWeir(t)
+	deployHalf(t, w, "steady", "--min-scale", "1")
+	for _, tt := range []struct {
+		name string
+		do   func(ctx context.Context) error
+	}{
+		{"a new revision", func(ctx context.Context) error { return w.Redeploy(ctx, "router") }},
+		{"its pod ends", func(ctx context.Context) error { return w.EndPods(ctx, "router") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := w.under("steady", func() {
+				if err := tt.do(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			if len(got) != 1 || got[http.StatusOK] < 10 {
+				t.Errorf("answers by status: %v, want only 200", got)
+			}
+		})
 	}
 }
 

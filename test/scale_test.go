@@ -58,12 +58,12 @@ func hey(ctx context.Context, t *testing.T, args ...string) map[int]int {
 
 // TestScaleFromZeroAndBack loads imagenet from zero with hey: no request fails, replicas come and go as Knative wants.
 func TestScaleFromZeroAndBack(t *testing.T) {
-	w := ownWeir(t, append([]string{"-f", harness.Path("knative/30-imagenet-lite0.yaml")}, harness.Quick...)...)
+	w, model := scaledWeir(t)
 	idle := func() bool {
-		r := w.revision(t, "imagenet", "")
+		r := w.revision(t, model, "")
 		return r.Ready == 0 && r.Wanted == 0 && r.State == knative.StateIdle
 	}
-	await(t, 60*time.Second, "imagenet is at zero before the load", idle)
+	await(t, 3*time.Minute, model+" is at zero before the load", idle)
 
 	photo := filepath.Join(t.TempDir(), "photo.jpg")
 	if err := os.WriteFile(photo, sample(t, "china.jpg"), 0o600); err != nil {
@@ -78,13 +78,14 @@ func TestScaleFromZeroAndBack(t *testing.T) {
 		for {
 			select {
 			case <-tick.C:
-				most = max(most, w.revision(t, "imagenet", "").Ready)
+				most = max(most, w.revision(t, model, "").Ready)
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
-	got := hey(t.Context(), t, "-z", "20s", "-c", "16", "-t", "60", "-m", "POST", "-T", "image/jpeg", "-D", photo, w.URL("/v1/models/imagenet:predict"))
+	args := []string{"-z", "20s", "-c", "16", "-t", "60", "-m", "POST", "-T", "image/jpeg", "-D", photo}
+	got := hey(t.Context(), t, append(args, heyAt(w, "/v1/models/"+model+":predict")...)...)
 	stop()
 	watch.Wait()
 	if len(got) != 1 || got[http.StatusOK] < 50 {
@@ -93,7 +94,25 @@ func TestScaleFromZeroAndBack(t *testing.T) {
 	if most < 2 {
 		t.Errorf("at most %d replicas under 16 callers, want at least 2", most)
 	}
-	await(t, 60*time.Second, "imagenet is at zero again", idle)
+	await(t, 3*time.Minute, model+" is at zero again", idle)
+}
+
+// scaledWeir is a weir with EfficientNet-Lite0 under a name, that goes to zero soon.
+func scaledWeir(t *testing.T) (w *weir, model string) {
+	if !harness.OnCluster() {
+		return ownWeir(t, append([]string{"-f", harness.Path("knative/30-imagenet-lite0.yaml")}, harness.Quick...)...), "imagenet"
+	}
+	w = sharedWeir(t)
+	w.deploy(t, "scaled", "--image", registry("imagenet"), "--model", "/models/imagenet/1", "--concurrency", "4", "--max-scale", "4", "--window", "6s")
+	return w, "scaled"
+}
+
+// heyAt are the arguments that lead hey to a path.
+func heyAt(w *weir, path string) []string {
+	if !harness.OnCluster() {
+		return []string{w.URL(path)}
+	}
+	return []string{"-host", w.Addr, "http://" + os.Getenv("WEIR_INGRESS") + path}
 }
 
 // TestAKilledReplica kills the only replica while it serves: every request is answered, or refused with 503.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,12 +21,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"knative.dev/serving/pkg/apis/serving"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
@@ -287,4 +290,48 @@ func (w *Weir) Broker(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("http://%s/%s/weir", ingress.Spec.ClusterIP, w.on.name), nil
+}
+
+// Redeploy gives a service its next revision, the same as the last, and returns when that has the traffic.
+func (w *Weir) Redeploy(ctx context.Context, service string) error {
+	services := w.on.objects.Resource(servingv1.SchemeGroupVersion.WithResource("services")).Namespace(w.on.name)
+	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"redeployed": %q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	if _, err := services.Patch(ctx, service, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	return w.awaitReady(ctx)
+}
+
+// EndPods ends a service's pods as a node that is drained does, and returns when others are ready.
+func (w *Weir) EndPods(ctx context.Context, service string) error {
+	pods := w.on.kube.CoreV1().Pods(w.on.name)
+	of := metav1.ListOptions{LabelSelector: serving.ServiceLabelKey + "=" + service}
+	old, err := pods.List(ctx, of)
+	if err != nil {
+		return err
+	}
+	if err := pods.DeleteCollection(ctx, metav1.DeleteOptions{}, of); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := pods.List(ctx, of)
+		if err != nil {
+			return err
+		}
+		left := slices.ContainsFunc(now.Items, func(p corev1.Pod) bool {
+			return slices.ContainsFunc(old.Items, func(o corev1.Pod) bool { return o.UID == p.UID })
+		})
+		if !left && len(now.Items) > 0 {
+			return w.awaitReady(ctx)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("pods of %s: %w", service, ctx.Err())
+		}
+	}
 }

@@ -205,7 +205,7 @@ func (t *Throttle) Fail(reason error) {
 }
 
 func (t *Throttle) notReady() error {
-	return fmt.Errorf("revision %s: %w: %w", t.o.Revision, knative.ErrNotReady, t.failure)
+	return &knative.NotReadyError{Reason: fmt.Sprintf("revision %s fails: %v", t.o.Revision, t.failure), Err: t.failure}
 }
 
 // Poke receives when a request arrives while there is no replica. Several requests may give one value.
