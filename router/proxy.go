@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"os"
 	"sync"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 )
+
+// readGrace is how much longer than a request's deadline its body is waited for, so that the context ends first: a server
+// takes a connection that cannot be read any more for a client that has left.
+const readGrace = 10 * time.Millisecond
 
 // writeGrace is how much longer than its deadline a request may take to be told of it.
 const writeGrace = 5 * time.Second
@@ -77,7 +82,7 @@ func answered(res *http.Response) error {
 }
 
 // admit bounds a request for a model in time and size. The caller calls the returned function at the end.
-func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*http.Request, func(), error) {
+func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*http.Request, context.CancelFunc, error) {
 	d, err := rt.limits.timeout(r.Header, x.call)
 	if err != nil {
 		return nil, nil, err
@@ -89,7 +94,8 @@ func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 	if r.ContentLength > limit {
 		return nil, nil, &http.MaxBytesError{Limit: limit}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), d)
+	end := time.Now().Add(d)
+	ctx, cancel := context.WithDeadline(r.Context(), end)
 	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &requestBody{ReadCloser: r.Body}
@@ -99,21 +105,12 @@ func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 		}
 		r.Body = x.body
 	}
-	rc := http.NewResponseController(w)
 	// A context does not interrupt a client that neither sends nor reads; deadlines of the connection do. Not every one
 	// has them: one without goes by the context alone. The server takes them back after the request.
-	finished := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(finished)
-		_ = rc.SetReadDeadline(time.Now())
-	})
-	_ = rc.SetWriteDeadline(time.Now().Add(d + writeGrace))
-	return r, func() {
-		if !stop() {
-			<-finished // The writer must not be used after its handler has returned.
-		}
-		cancel()
-	}, nil
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(end.Add(readGrace))
+	_ = rc.SetWriteDeadline(end.Add(writeGrace))
+	return r, cancel, nil
 }
 
 // forward sends a request to x.target and copies the answer.
@@ -166,6 +163,8 @@ func bodyError(ctx context.Context, err error) error {
 	switch {
 	case large || told:
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return context.DeadlineExceeded
 	case ctx.Err() != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return ctx.Err()
 	}
@@ -184,7 +183,7 @@ func backendError(err error) error {
 	return &server.Error{Status: http.StatusBadGateway, Message: "the model did not answer as HTTP wants it", Err: err}
 }
 
-const bufferSize = 32 << 10
+const bufferSize = 64 << 10
 
 // buffers is a pool of copy buffers. It holds pointers to arrays, since a slice would be boxed on every Put.
 type buffers struct{ pool sync.Pool }

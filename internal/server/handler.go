@@ -48,8 +48,7 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		id := requestID(r)
 		w.Header().Set(HeaderRequestID, id)
 		rec := &recorder{ResponseWriter: w}
-		log := o.Log.With().Str("request", id).Logger()
-		err := call(h, rec, r.WithContext(log.WithContext(r.Context())))
+		err := call(h, rec, r)
 		status := rec.status
 		begun := status != 0
 		var answer *Error
@@ -67,7 +66,7 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		if o.Observe != nil {
 			o.Observe(r, status, took)
 		}
-		line := log.WithLevel(level(r, status))
+		line := o.Log.WithLevel(level(r, status)).Str("request", id)
 		if answer != nil {
 			line = line.Err(answer)
 		}

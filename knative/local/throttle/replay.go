@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,9 @@ import (
 
 // replayLimit is how many bytes of a request's body are kept to send them again. A longer body is sent once.
 const replayLimit = 1 << 20
+
+// piece is how much of a body is read before it is sent on: more would make the replica wait.
+const piece = 256 << 10
 
 var errNotReplayable = errors.New("the request's body was too long to be kept for another try")
 
@@ -113,28 +117,101 @@ func (b *body) Read(into []byte) (int, error) {
 	}
 	n, err := p.src.Read(into)
 	p.keep(into[:n])
+	p.read(n, err)
 	b.off += n
+	return n, err
+}
+
+// prefetch reads a short body before a replica is asked for, so that a client that sends slowly holds no place at one.
+func (p *replay) prefetch() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.err == nil && int64(p.total) <= p.size {
+		p.fill(int(p.size) + 1) // one more to see the end
+	}
+	return p.failure()
+}
+
+// failure is why the body cannot be read.
+func (p *replay) failure() error {
+	if err := p.srcErr.Load(); err != nil {
+		return fmt.Errorf("read the request's body: %w", *err)
+	}
+	return nil
+}
+
+// fill reads once, into a buffer that has room for all that was declared, up to end. p.mu is held.
+func (p *replay) fill(end int) {
+	if p.buf == nil {
+		p.buf = p.buffer(int(p.size) + 1)
+	}
+	n, err := p.src.Read(p.buf[p.total:min(end, cap(p.buf))])
+	p.buf = p.buf[:p.total+n]
+	p.read(n, err)
+}
+
+// read notes what a Read of src has returned.
+func (p *replay) read(n int, err error) {
+	p.total += n
 	if err != nil {
 		p.err = err
 		if !errors.Is(err, io.EOF) {
 			p.srcErr.Store(&err)
 		}
 	}
-	return n, err
+}
+
+// WriteTo implements io.WriterTo: what is kept for another attempt is written from where it is kept, not copied there.
+func (b *body) WriteTo(w io.Writer) (n int64, err error) {
+	for kept := true; kept && err == nil; {
+		var m int
+		m, kept, err = b.pass(w)
+		n += int64(m)
+	}
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return n, err
+	}
+	m, err := io.Copy(w, struct{ io.Reader }{b})
+	return n + m, err
+}
+
+// pass writes what comes next by way of the buffer, if that has room for all that was declared. The lock is held
+// meanwhile, so that nobody gives the buffer back.
+func (b *body) pass(w io.Writer) (n int, kept bool, err error) {
+	p := b.replay
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case b.ended.Load() || b.closed.Load():
+		return 0, true, io.ErrClosedPipe
+	case p.size <= 0 || p.size > replayLimit || int64(p.total) > p.size || p.lost.Load() || p.answered.Load():
+		return 0, false, nil
+	}
+	if b.off == p.total && p.err == nil {
+		p.fill(p.total + piece)
+	}
+	n, err = w.Write(p.buf[b.off:p.total])
+	b.off += n
+	if err == nil && b.off == p.total {
+		err = p.err
+	}
+	return n, true, err
 }
 
 // keep adds what was read to what another attempt can read again.
 func (p *replay) keep(read []byte) {
-	p.total += len(read)
 	if p.lost.Load() || len(read) == 0 {
 		return
 	}
-	if p.total > replayLimit || p.size > replayLimit || p.answered.Load() {
+	if p.total+len(read) > replayLimit || p.size > replayLimit || p.answered.Load() {
 		p.drop()
 		return
 	}
 	if p.buf == nil {
-		p.buf = p.buffer(max(int(p.size), len(read)))
+		p.buf = p.buffer(max(int(p.size)+1, len(read)))
 	}
 	p.buf = append(p.buf, read...)
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir.dev/weir/internal/hop"
 	"weir.dev/weir/knative"
 )
 
@@ -29,7 +30,7 @@ func (t *Throttle) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		c.replay = newReplay(req.Body, req.ContentLength, &t.bodies)
 	}
-	resp, err := c.try()
+	resp, err := c.start()
 	if err != nil {
 		c.end()
 		if req.Body != nil {
@@ -70,6 +71,16 @@ func (c *call) limit() {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(c.ctx)
 	c.timer = time.AfterFunc(c.t.o.Timeout, func() { c.cancel(errTimeout) })
+}
+
+// start reads a body that is sent in one piece, and tries.
+func (c *call) start() (*http.Response, error) {
+	if n := c.req.ContentLength; c.replay != nil && n > 0 && n <= hop.Short && c.req.Header["Expect"] == nil {
+		if err := c.replay.prefetch(); err != nil {
+			return nil, err
+		}
+	}
+	return c.try()
 }
 
 // try sends the request until there is an answer or no more attempt is due.
@@ -142,8 +153,8 @@ func (c *call) judge(r *replica, err error, retries int) error {
 		return c.ctxErr()
 	}
 	if c.replay != nil {
-		if srcErr := c.replay.srcErr.Load(); srcErr != nil {
-			return fmt.Errorf("read the request's body: %w", *srcErr)
+		if srcErr := c.replay.failure(); srcErr != nil {
+			return srcErr
 		}
 	}
 	again := broken(err) && retries < maxRetries && (c.replay == nil || !c.replay.lost.Load())

@@ -2,14 +2,17 @@ package throttle
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -196,5 +199,71 @@ func TestTheRequestBodyIsClosed(t *testing.T) {
 				t.Errorf("closed %d times", closed)
 			}
 		})
+	}
+}
+
+// TestASlowClientHoldsNoPlace has one place: who has not sent all of a short body does not take it.
+func TestASlowClientHoldsNoPlace(t *testing.T) {
+	t.Parallel()
+	front, _ := behind(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprint(w, n)
+	})
+	slow := dial(t, front)
+	_, _ = fmt.Fprintf(slow, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+	for range 3 {
+		resp, err := front.Client().Post(front.URL, "text/plain", strings.NewReader("abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || string(text) != "3" {
+			t.Fatalf("%q %v", text, err)
+		}
+	}
+	_, _ = fmt.Fprint(slow, "cd")
+	resp, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "4" {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
+// TestALongBodyIsSentAgain is a body that is written from where it is kept: the second replica gets all of it.
+func TestALongBodyIsSentAgain(t *testing.T) {
+	t.Parallel()
+	broken := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.CopyN(io.Discard, r.Body, 300<<10)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(broken.Close)
+	whole := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sum := crc32.NewIEEE()
+		_, _ = io.Copy(sum, r.Body)
+		_, _ = fmt.Fprint(w, sum.Sum32())
+	}))
+	t.Cleanup(whole.Close)
+	th := New(Options{Revision: "rev", ContainerConcurrency: 1})
+	t.Cleanup(th.Close)
+	th.Add("broken", broken.Listener.Addr().String()) // the first is asked first
+	th.Add("whole", whole.Listener.Addr().String())
+	body := make([]byte, 600<<10)
+	for i := range body {
+		body[i] = byte(i * i >> 3)
+	}
+	for range 4 {
+		req := post(t.Context(), io.MultiReader(bytes.NewReader(body)))
+		req.ContentLength = int64(len(body))
+		got := do(th, req)
+		if want := fmt.Sprint(crc32.ChecksumIEEE(body)); got.err != nil || got.text != want {
+			t.Fatalf("got %q, expected %s, %v", got.text, want, got.err)
+		}
+	}
+	if spent := maxRetryTokens - th.tokens; spent < 3 {
+		t.Errorf("%v retries, expected 4", spent)
 	}
 }

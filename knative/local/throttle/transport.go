@@ -5,12 +5,16 @@ import (
 	"net/http"
 	"time"
 
+	"weir.dev/weir/internal/hop"
 	"weir.dev/weir/internal/rpc"
 )
 
 // transport sends requests to replicas on this machine: gRPC calls over HTTP/2, which they need, everything else over
 // HTTP/1.1, which costs less.
-type transport struct{ plain, calls *http.Transport }
+type transport struct {
+	plain *hop.Transport
+	calls *http.Transport
+}
 
 // newTransport returns a transport that keeps every connection, as a closed one costs more than an idle one, and lets
 // bodies pass as they are.
@@ -25,7 +29,7 @@ func newTransport() *transport {
 	calls := plain.Clone()
 	calls.Protocols = new(http.Protocols)
 	calls.Protocols.SetUnencryptedHTTP2(true)
-	return &transport{plain, calls}
+	return &transport{hop.New(plain), calls}
 }
 
 // RoundTrip implements http.RoundTripper.
