@@ -66,19 +66,58 @@ func (rt *Router) observe(r *http.Request, status int, took time.Duration) {
 // The transport reads it in a goroutine of its own.
 type requestBody struct {
 	io.ReadCloser
+	short  bool // see the function
 	mu     sync.Mutex
 	failed error
+	ended  bool // it was read to its end
 }
+
+const (
+	// shortBody is how many bytes of a body are read for the connection's sake: as many as net/http itself does.
+	shortBody = 256 << 10
+	// drainLimit is how long the rest of a body may take to come: who waits for it is to be refused soon.
+	drainLimit = 20 * time.Millisecond
+)
 
 // Read holds the lock, so that err waits for a Read that has failed and not said so yet.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && b.failed == nil && !errors.Is(err, http.ErrBodyReadAfterClose) {
+	switch {
+	case err == io.EOF:
+		b.ended = true
+	case err != nil && b.failed == nil && !errors.Is(err, http.ErrBodyReadAfterClose):
 		b.failed = err
 	}
 	return n, err
+}
+
+// short says whether what nobody has read of a body is worth reading, so that the connection can be kept. Over HTTP/2 a connection is
+// kept anyhow; what a client only sends when told to (Expect) would be asked for by reading.
+func short(r *http.Request) bool {
+	return r.ProtoMajor == 1 && r.ContentLength >= 0 && r.ContentLength <= shortBody && r.Header.Get("Expect") == ""
+}
+
+// drained reads what is left of a short body, as long as that comes at once, and reports whether the body was read to its
+// end. Nothing is reported of a Read that is still on its way.
+func (b *requestBody) drained(rc *http.ResponseController) bool {
+	if b == nil {
+		return true
+	}
+	if !b.mu.TryLock() {
+		return false
+	}
+	defer b.mu.Unlock()
+	if b.ended || !b.short || b.failed != nil || rc.SetReadDeadline(time.Now().Add(drainLimit)) != nil {
+		return b.ended
+	}
+	_, err := io.Copy(io.Discard, b.ReadCloser)
+	if b.ended = err == nil; b.ended {
+		// The server goes on reading, to see whether the client leaves: it must not take this deadline for that.
+		_ = rc.SetReadDeadline(time.Time{})
+	}
+	return b.ended
 }
 
 // err returns the first failure, nil if there was none or no body. It is called after Close or the context's end, so

@@ -98,7 +98,7 @@ func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 	ctx, cancel := context.WithDeadline(r.Context(), end)
 	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body = &requestBody{ReadCloser: r.Body}
+		x.body = &requestBody{ReadCloser: r.Body, short: short(r)}
 		if r.URL.Path != streamPath {
 			// A stream's messages are bounded one by one, by the function.
 			x.body.ReadCloser = http.MaxBytesReader(w, r.Body, limit)
@@ -119,22 +119,31 @@ func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange) e
 	gauge.Inc()
 	defer gauge.Dec()
 	// A function may answer while it still reads. What is no HTTP/1 connection can do that without being asked.
-	_ = http.NewResponseController(w).EnableFullDuplex()
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex()
 	aborted := rt.copyAnswer(w, r)
 	bodyErr := x.body.err()
 	if x.err == nil && !aborted && bodyErr == nil {
 		return nil
 	}
-	if r.ProtoMajor == 1 {
-		// In full duplex the server does not look whether the body was read to its end: what is left of it must not be
-		// taken for the next request.
+	// The reason comes first: a body that is not there in time ends the request's context.
+	err := failure(r.Context(), x, aborted, bodyErr)
+	if r.ProtoMajor == 1 && (r.Context().Err() != nil || !x.body.drained(rc)) {
+		// Past a deadline the server may take the client for gone. In full duplex it does not look whether the body was read
+		// to its end: what is left must not be taken for the next request. Else the connection is kept: under overload each
+		// refusal would cost client and server a new one.
 		w.Header().Set("Connection", "close")
 	}
+	return err
+}
+
+// failure is why a request got no answer, or no whole one.
+func failure(ctx context.Context, x *exchange, aborted bool, bodyErr error) error {
 	switch {
 	case bodyErr != nil:
-		return bodyError(r.Context(), bodyErr)
-	case r.Context().Err() != nil:
-		return r.Context().Err()
+		return bodyError(ctx, bodyErr)
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case aborted && x.answerErr == nil:
 		return fmt.Errorf("write the answer: %w", context.Canceled)
 	}

@@ -1,0 +1,106 @@
+package router
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"testing"
+
+	"weir.dev/weir/knative"
+)
+
+// refusing is a backend whose queue is full. As the engine, it closes a body without having read it.
+func refusing() *fakeBackend {
+	return &fakeBackend{RoundTripFn: func(r *http.Request) (*http.Response, error) {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, fmt.Errorf("revision: %w", knative.ErrOverloaded)
+	}}
+}
+
+// TestARefusalKeepsTheConnection: under overload each refusal would cost client and server a new one.
+func TestARefusalKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	f := start(t, Options{Backend: refusing()})
+	for _, tt := range []struct {
+		name   string
+		size   int
+		header map[string]string
+		conns  int
+	}{
+		{name: "short body", size: 100 << 10, conns: 1},
+		{name: "no body", conns: 1},
+		{name: "more than is worth reading", size: shortBody + 1, conns: 4},
+		{name: "a body that is still to be asked for", size: 100 << 10, header: map[string]string{"Expect": "100-continue"}, conns: 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			opened := 0
+			transport := f.client.Transport.(*http.Transport).Clone()
+			defer transport.CloseIdleConnections()
+			for range 4 {
+				r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+					GotConn: func(c httptrace.GotConnInfo) {
+						if !c.Reused {
+							opened++
+						}
+					},
+				}), http.MethodPost, f.url+"/v1/models/digits:predict", strings.NewReader(strings.Repeat("x", tt.size)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for name, value := range tt.header {
+					r.Header.Set(name, value)
+				}
+				res, err := transport.RoundTrip(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if err != nil || res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(string(got), "queue is full") {
+					t.Errorf("%d %v %q, want a 503 with Retry-After", res.StatusCode, res.Header, got)
+				}
+			}
+			if opened != tt.conns {
+				t.Errorf("%d connections for 4 requests, want %d", opened, tt.conns)
+			}
+		})
+	}
+}
+
+// TestARefusalDoesNotWaitForTheBody: what does not come at once is not waited for.
+func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
+	f := start(t, Options{Backend: refusing()})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST /v1/models/digits:predict HTTP/1.1\r\nHost: weir\r\nContent-Length: 100\r\n\r\nonly the beginning")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable || !res.Close {
+		t.Errorf("%s, the connection is kept: %t; want a 503, and not", res.Status, !res.Close)
+	}
+}
+
+// BenchmarkRefusal measures what a refusal costs client, connection and router together.
+func BenchmarkRefusal(b *testing.B) {
+	f := start(b, Options{Backend: refusing()})
+	body := strings.Repeat("x", 1<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := f.do(b, ask{path: "/v1/models/digits:predict", body: body}); a.status != http.StatusServiceUnavailable {
+			b.Fatalf("%+v", a)
+		}
+	}
+}
