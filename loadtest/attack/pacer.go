@@ -8,6 +8,9 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
+// near is how long before a request is due the pacer turns to the precise sleep.
+const near = 2 * time.Millisecond
+
 // pacer tells vegeta when to send. It remembers when each request was due, as vegeta itself only knows when it was sent.
 type pacer struct {
 	ctx    context.Context
@@ -43,7 +46,8 @@ func (p *pacer) Pace(elapsed time.Duration, hits uint64) (wait time.Duration, st
 	p.mu.Unlock()
 	for {
 		at, changed := p.next(hits)
-		timer := time.NewTimer(time.Until(p.began.Add(min(at, p.length))))
+		due := p.began.Add(min(at, p.length))
+		timer := time.NewTimer(time.Until(due) - near)
 		select {
 		case <-p.ctx.Done():
 			timer.Stop()
@@ -53,6 +57,7 @@ func (p *pacer) Pace(elapsed time.Duration, hits uint64) (wait time.Duration, st
 			continue
 		case <-timer.C:
 		}
+		sleepUntil(due)
 		if at >= p.length {
 			return 0, true
 		}
