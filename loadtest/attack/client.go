@@ -8,9 +8,11 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -122,17 +124,39 @@ func (t trailing) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// connecting is how a request got its connection.
+type connecting struct {
+	began  time.Time
+	took   time.Duration
+	opened bool
+}
+
+// watch makes a context whose request tells how it gets its connection.
+func watch(ctx context.Context) (context.Context, *connecting) {
+	c := &connecting{}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { c.began = time.Now() },
+		GotConn: func(i httptrace.GotConnInfo) { c.took, c.opened = time.Since(c.began), !i.Reused },
+	}), c
+}
+
 // bounded is a transport whose requests end after a time, or when ctx does. vegeta's requests have no context.
 type bounded struct {
 	http.RoundTripper
 	ctx     context.Context
 	timeout time.Duration
+	// connected is told how each request, by vegeta's number, got its connection.
+	connected func(seq uint64, c *connecting)
 }
 
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.timeout)
+	ctx, c := watch(ctx)
 	resp, err := b.RoundTripper.RoundTrip(req.WithContext(ctx))
+	if seq, bad := strconv.ParseUint(req.Header.Get("X-Vegeta-Seq"), 10, 64); bad == nil {
+		b.connected(seq, c)
+	}
 	if err != nil {
 		cancel()
 		return nil, err

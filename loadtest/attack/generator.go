@@ -140,7 +140,7 @@ func (g *Generator) open(ctx, requests context.Context, wg *sync.WaitGroup, stag
 	g.pacer, g.first = p, g.sent.Load()
 	g.mu.Unlock()
 	client := *g.client
-	client.Transport = bounded{RoundTripper: client.Transport, ctx: requests, timeout: g.load.Target.Timeout}
+	client.Transport = bounded{RoundTripper: client.Transport, ctx: requests, timeout: g.load.Target.Timeout, connected: p.connected}
 	attacker := vegeta.NewAttacker(vegeta.Client(&client), vegeta.MaxWorkers(maxConnections), vegeta.MaxBody(keptBody))
 	targeter := func(t *vegeta.Target) error {
 		g.sent.Add(1)
@@ -151,7 +151,8 @@ func (g *Generator) open(ctx, requests context.Context, wg *sync.WaitGroup, stag
 	results := attacker.Attack(targeter, p, 0, "")
 	wg.Go(func() {
 		for r := range results {
-			s := Shot{Load: g.load.Name, Stage: stage.Name, Sent: r.Timestamp, Due: p.take(r.Seq, r.Timestamp), Latency: r.Latency}
+			s := Shot{Load: g.load.Name, Stage: stage.Name, Sent: r.Timestamp, Latency: r.Latency}
+			p.take(r.Seq, &s)
 			if r.Code == 0 {
 				s.failed(r.Error)
 			} else {
@@ -257,6 +258,7 @@ func (g *Generator) shoot(ctx context.Context, stage string) Shot {
 	s := Shot{Load: g.load.Name, Stage: stage, Closed: true}
 	ctx, cancel := context.WithTimeout(ctx, g.load.Target.Timeout)
 	defer cancel()
+	ctx, c := watch(ctx)
 	body, header := g.target.next()
 	req, err := http.NewRequestWithContext(ctx, g.target.method, g.target.url, bytes.NewReader(body))
 	s.Sent = time.Now()
@@ -269,7 +271,7 @@ func (g *Generator) shoot(ctx context.Context, stage string) Shot {
 			_ = resp.Body.Close() // it was read to its end
 		}
 	}
-	s.Latency = time.Since(s.Sent)
+	s.Latency, s.Connecting, s.Opened = time.Since(s.Sent), c.took, c.opened
 	if err != nil {
 		s.failed(err.Error())
 	}

@@ -20,7 +20,8 @@ type pacer struct {
 	mu      sync.Mutex
 	began   time.Time
 	due     map[uint64]time.Time // by the number of the request, until it has ended
-	changed chan struct{}        // closed by set
+	got     map[uint64]*connecting
+	changed chan struct{} // closed by set
 	steady  *steady
 }
 
@@ -34,7 +35,7 @@ type steady struct {
 var _ vegeta.Pacer = (*pacer)(nil)
 
 func newPacer(ctx context.Context, plan schedule, length time.Duration) *pacer {
-	return &pacer{ctx: ctx, plan: plan, length: length, due: map[uint64]time.Time{}, changed: make(chan struct{})}
+	return &pacer{ctx: ctx, plan: plan, length: length, due: map[uint64]time.Time{}, got: map[uint64]*connecting{}, changed: make(chan struct{})}
 }
 
 // Pace waits until request number hits is due, so that the stage can end, or its rate change, meanwhile.
@@ -118,14 +119,24 @@ func (p *pacer) now() float64 {
 	return p.Rate(time.Since(began))
 }
 
-// take returns when a request was due, once.
-func (p *pacer) take(n uint64, sent time.Time) time.Time {
+// connected notes how a request got its connection.
+func (p *pacer) connected(n uint64, c *connecting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	due, ok := p.due[n]
-	if !ok {
-		return sent
+	p.got[n] = c
+}
+
+// take fills in, once, what vegeta does not know of a request.
+func (p *pacer) take(n uint64, s *Shot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Due = s.Sent
+	if due, ok := p.due[n]; ok {
+		s.Due = due
+	}
+	if c := p.got[n]; c != nil {
+		s.Connecting, s.Opened = c.took, c.opened
 	}
 	delete(p.due, n)
-	return due
+	delete(p.got, n)
 }

@@ -25,6 +25,10 @@ type Shot struct {
 	Due, Sent time.Time
 	// Latency is the time from Sent to the end of the answer.
 	Latency time.Duration
+	// Connecting is the part of Latency until there was a connection, which is as much the sender's as the target's; Opened
+	// says that it was a new one.
+	Connecting time.Duration
+	Opened     bool
 	// Closed says that a user sent it, who would have sent the next one Think after a prompt answer.
 	Closed bool
 	Think  time.Duration

@@ -23,11 +23,13 @@ type tally struct {
 	first, last     time.Time
 	firstOK, lastOK time.Time // ends of good answers
 	corrected, seen *hdrhistogram.Histogram
-	refused         *hdrhistogram.Histogram
+	refused, answer *hdrhistogram.Histogram // of refusals: all, and without connecting
+	connect         *hdrhistogram.Histogram
 }
 
 func newTally(name, kind string) *tally {
-	return &tally{Summary: Summary{Name: name, Kind: kind}, corrected: newHistogram(), seen: newHistogram(), refused: newHistogram()}
+	return &tally{Summary: Summary{Name: name, Kind: kind}, corrected: newHistogram(), seen: newHistogram(),
+		refused: newHistogram(), answer: newHistogram(), connect: newHistogram()}
 }
 
 func (t *tally) add(s *attack.Shot, usual time.Duration) {
@@ -39,6 +41,10 @@ func (t *tally) add(s *attack.Shot, usual time.Duration) {
 		t.last = end
 	}
 	t.Requests++
+	if s.Opened {
+		t.Opened++
+	}
+	_ = t.connect.RecordValue(micros(s.Connecting))
 	if s.Cold {
 		t.Cold++
 	}
@@ -59,6 +65,7 @@ func (t *tally) add(s *attack.Shot, usual time.Duration) {
 			t.Hasty++
 		}
 		_ = t.refused.RecordValue(micros(s.Latency))
+		_ = t.answer.RecordValue(micros(s.Latency - s.Connecting))
 	default:
 		t.Failed++
 	}
@@ -82,7 +89,7 @@ func correct(h *hdrhistogram.Histogram, s *attack.Shot, usual time.Duration) {
 func (t *tally) summary() Summary {
 	s := t.Summary
 	s.Latencies, s.Seen = quantiles(t.corrected), quantiles(t.seen)
-	s.RefusedP99 = quantiles(t.refused).P99
+	s.RefusedP99, s.RefusedAnswerP99, s.ConnectP99 = quantiles(t.refused).P99, quantiles(t.answer).P99, quantiles(t.connect).P99
 	if s.Seconds = t.last.Sub(t.first).Seconds(); s.Seconds > 0 {
 		s.Rate, s.Goodput = float64(s.Requests)/s.Seconds, float64(s.OK)/s.Seconds
 	}
@@ -95,8 +102,8 @@ func (t *tally) summary() Summary {
 
 // second counts the requests that ended since the last row.
 type second struct {
-	ok, refused, failed, cold    int
-	corrected, seen, refusedHist *hdrhistogram.Histogram
+	ok, refused, failed, cold, opened int
+	corrected, refusedHist, connect   *hdrhistogram.Histogram
 }
 
 type failureKey struct {
@@ -125,7 +132,7 @@ type Recorder struct {
 func NewRecorder(run Run) *Recorder {
 	r := &Recorder{
 		run: run, whole: newTally("", "run"), byName: map[[2]string]*tally{}, failures: map[failureKey]*Failure{},
-		now:   second{corrected: newHistogram(), seen: newHistogram(), refusedHist: newHistogram()},
+		now:   second{corrected: newHistogram(), refusedHist: newHistogram(), connect: newHistogram()},
 		usual: map[string]time.Duration{}, byLoad: map[string]*hdrhistogram.Histogram{}, lastRow: run.Started,
 		engine: engineState{cpu: map[string]float64{}, wanted: map[string]int{}},
 	}
@@ -148,6 +155,10 @@ func (r *Recorder) Add(s attack.Shot) {
 	r.scope("load", s.Load).add(&s, usual)
 	r.scope("stage", s.Stage).add(&s, usual)
 	end := s.Sent.Add(s.Latency)
+	_ = r.now.connect.RecordValue(micros(s.Connecting))
+	if s.Opened {
+		r.now.opened++
+	}
 	if s.Cold {
 		r.now.cold++
 		if len(r.run.Cold) < maxColds {
@@ -158,7 +169,6 @@ func (r *Recorder) Add(s attack.Shot) {
 	case s.OK():
 		r.now.ok++
 		correct(r.now.corrected, &s, usual)
-		_ = r.now.seen.RecordValue(micros(s.Latency))
 		h := r.byLoad[s.Load]
 		if h == nil {
 			h = newHistogram()
@@ -223,7 +233,11 @@ func (r *Recorder) Died(text string) {
 func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Observation, processors float64) Row {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// The last one is shorter than a second: what ended in it counts as of a whole one.
+	// The last one is shorter than a second: what ended in it counts as of a whole one. A sliver in which nothing ended is no
+	// second at all.
+	if n := len(r.run.Rows); n > 0 && now.Sub(r.lastRow) < time.Second/2 && r.now.ok+r.now.refused+r.now.failed == 0 {
+		return r.run.Rows[n-1]
+	}
 	elapsed := max(1, now.Sub(r.lastRow).Seconds())
 	row := Row{T: r.since(now), Cold: r.now.cold, Generator: processors}
 	var sent uint64
@@ -238,6 +252,7 @@ func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Obse
 	row.OK, row.Refused, row.Failed = float64(r.now.ok)/elapsed, float64(r.now.refused)/elapsed, float64(r.now.failed)/elapsed
 	row.P50, row.P95, row.P99 = quantile(r.now.corrected, 50), quantile(r.now.corrected, 95), quantile(r.now.corrected, 99)
 	row.RefusedP99 = quantile(r.now.refusedHist, 99)
+	row.Opened, row.ConnectP99 = float64(r.now.opened)/elapsed, quantile(r.now.connect, 99)
 	if r.now.failed > 0 && r.now.ok+r.now.refused == 0 {
 		r.silent++
 	} else if r.now.ok+r.now.refused > 0 {
@@ -250,9 +265,9 @@ func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Obse
 		}
 	}
 	r.now.corrected.Reset()
-	r.now.seen.Reset()
 	r.now.refusedHist.Reset()
-	r.now.ok, r.now.refused, r.now.failed, r.now.cold = 0, 0, 0, 0
+	r.now.connect.Reset()
+	r.now.ok, r.now.refused, r.now.failed, r.now.cold, r.now.opened = 0, 0, 0, 0, 0
 	if seen != nil {
 		r.look(&row, seen)
 	}

@@ -76,6 +76,9 @@ type Row struct {
 	P99 *float64 `json:"p99"`
 	// RefusedP99 is that of refusals.
 	RefusedP99 *float64 `json:"refusedP99,omitempty"`
+	// Opened is the new connections a second, ConnectP99 how long requests waited for theirs, new or kept.
+	Opened     float64  `json:"opened"`
+	ConnectP99 *float64 `json:"connectP99,omitempty"`
 	Cold       int      `json:"cold"`
 	// Generator is the processors that the sender used.
 	Generator float64 `json:"generator"`
@@ -149,6 +152,11 @@ type Summary struct {
 	// Latencies are those of good answers, corrected for coordinated omission; Seen are the same as the sender saw them.
 	Latencies Quantiles `json:"latencies"`
 	Seen      Quantiles `json:"seen"`
+	// Opened counts new connections; ConnectP99 is how long requests waited for theirs, RefusedAnswerP99 of refusals the time
+	// from then on.
+	Opened           int     `json:"opened"`
+	ConnectP99       float64 `json:"connectP99"`
+	RefusedAnswerP99 float64 `json:"refusedAnswerP99"`
 	// RefusedP99 is of refusals, Hasty the refusals without a Retry-After.
 	RefusedP99 float64 `json:"refusedP99"`
 	Hasty      int     `json:"hasty"`

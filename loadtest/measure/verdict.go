@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"strings"
 
 	"weir.dev/weir/loadtest/scenario"
 )
@@ -52,6 +53,8 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 		v.Value = s.Latencies.Mean
 	case "refused_p99":
 		v.Value = s.RefusedP99
+	case "refused_answer_p99":
+		v.Value = s.RefusedAnswerP99
 	case "errors":
 		v.Value = share(s.Requests - s.OK)
 	case "refused":
@@ -65,7 +68,7 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 	case "goodput":
 		v.Value = s.Goodput
 	}
-	if s.OK == 0 && t.Unit == "ms" && t.Metric != "refused_p99" {
+	if s.OK == 0 && t.Unit == "ms" && !strings.HasPrefix(t.Metric, "refused_") {
 		v.Missing = "no request had a good answer"
 		return v
 	}

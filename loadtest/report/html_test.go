@@ -40,8 +40,8 @@ func example() measure.Run {
 		t, p := float64(i+1), 20+float64(i)
 		row := measure.Row{T: t, Users: i, Sent: t, OK: t * 0.9, Refused: t * 0.1, Generator: 0.1, Engine: &measure.Use{CPU: 0.2, Memory: 80}}
 		if i != 20 {
-			p95 := 3 * p
-			row.P50, row.P95, row.P99 = &p, &p95, &p95
+			p95, p99 := 3*p, 3.1*p
+			row.P50, row.P95, row.P99, row.RefusedP99, row.ConnectP99 = &p, &p95, &p99, &p95, &p
 		}
 		ready := 1 + i/20
 		row.Revisions = map[string]measure.RevisionRow{
@@ -119,16 +119,26 @@ func checkPage(t *testing.T, tab *browser.Tab, runs int) {
 	if len(empty) > 0 {
 		t.Errorf("charts without anything drawn: %q", empty)
 	}
+	// Two lines of a chart are told apart by colour or by dashes.
+	var alike []string
+	tab.Eval(`[...document.querySelectorAll("[data-chart]:not([hidden])")].filter((chart) => {
+		const looks = [...chart.querySelectorAll(".legend i")].map((i) => getComputedStyle(i).borderTopColor + i.className);
+		return new Set(looks).size < looks.length;
+	}).map((chart) => chart.dataset.chart)`, &alike)
+	if len(alike) > 0 {
+		t.Errorf("charts with two lines that look the same: %q", alike)
+	}
 	var wide, charts, articles int
 	tab.Eval("document.documentElement.scrollWidth - innerWidth", &wide)
 	tab.Eval(`document.querySelectorAll("[data-chart]:not([hidden])").length`, &charts)
 	tab.Eval(`document.querySelectorAll("article.run").length`, &articles)
-	if wide > 0 || charts != 10*runs || articles != runs {
-		t.Errorf("%d pixels too wide, %d charts of %d runs; want none, %d, %d", wide, charts, articles, 10*runs, runs)
+	if wide > 0 || charts != 11*runs || articles != runs {
+		t.Errorf("%d pixels too wide, %d charts of %d runs; want none, %d, %d", wide, charts, articles, 11*runs, runs)
 	}
 	for selector, text := range map[string]string{
 		".notes":                  "A note </script><b>with markup</b>",
-		".verdicts":               "✗ errors < 0.1%: 0.40 %",
+		".verdicts p":             "1 of 2 thresholds broken",
+		".verdict.broken":         "✗ errors < 0.1%: it was 0.40 %",
 		"[data-table=decisions]":  "1 → 3",
 		"[data-table=failures]":   "queue is full",
 		"[data-table=exceptions]": "connection refused",

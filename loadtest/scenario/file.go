@@ -123,7 +123,7 @@ func (r *reader) wrong(path, format string, args ...any) {
 }
 
 func (r *reader) scenario(f file) *Scenario {
-	s := &Scenario{Name: f.Name, Look: strings.TrimSpace(f.Look)}
+	s := &Scenario{Name: f.Name, Look: folded(f.Look)}
 	short := f.Target != nil || f.Inputs != nil || len(f.Stages) > 0
 	switch {
 	case short && len(f.Loads) > 0:
@@ -164,6 +164,15 @@ func (r *reader) scenario(f file) *Scenario {
 	}
 	r.scopes(s)
 	return s
+}
+
+// folded is a text without the line breaks of the file; an empty line stays a new paragraph.
+func folded(text string) string {
+	paragraphs := strings.Split(strings.TrimSpace(text), "\n\n")
+	for i, p := range paragraphs {
+		paragraphs[i] = strings.Join(strings.Fields(p), " ")
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // scopes checks that thresholds of a stage or a load name one that there is.

@@ -38,7 +38,10 @@ func TestRead(t *testing.T) {
 	path := write(t, `
 name: all
 look: |
-  At everything.
+  At
+  everything.
+
+  And more.
 services: [svc.yaml]
 loads:
   - name: users
@@ -66,7 +69,7 @@ thresholds:
 	}
 	dir := filepath.Dir(path)
 	want := &Scenario{
-		Name: "all", Look: "At everything.", File: path, Services: []string{filepath.Join(dir, "svc.yaml")}, Tail: 5 * time.Second,
+		Name: "all", Look: "At everything.\n\nAnd more.", File: path, Services: []string{filepath.Join(dir, "svc.yaml")}, Tail: 5 * time.Second,
 		Loads: []Load{
 			{
 				Name: "users", Target: Target{Model: "digits", API: JSON, Tag: "next", Timeout: 5 * time.Second},

@@ -12,7 +12,7 @@ import (
 // Threshold is one thing that has to hold, such as p95 < 300ms, errors < 0.1% or replicas(embed) == 1.
 type Threshold struct {
 	Text string
-	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99 (milliseconds), errors, refused (per cent of the
+	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99, refused_answer_p99 (milliseconds), errors, refused (per cent of the
 	// requests), requests, cold_starts, rate, goodput (a second), or of a service or revision replicas, max_replicas,
 	// min_replicas, last_replicas and memory (MB, all replicas together, at its most).
 	Metric string
@@ -26,7 +26,7 @@ type Threshold struct {
 var (
 	thresholdPattern = regexp.MustCompile(`^\s*([a-z_]+[0-9.]*)\s*(?:\(([^)]*)\))?\s*(<=|>=|==|!=|<|>)\s*([0-9.]+)\s*([a-zA-Z%/]*)\s*$`)
 
-	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99"}
+	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99", "refused_answer_p99"}
 	shares    = []string{"errors", "refused"}
 	counts    = []string{"requests", "cold_starts", "rate", "goodput"}
 	ofService = []string{"replicas", "max_replicas", "min_replicas", "last_replicas", "memory"}

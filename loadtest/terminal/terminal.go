@@ -103,6 +103,10 @@ func Summary(w io.Writer, run measure.Run) {
 		l := s.Latencies
 		fmt.Fprintf(w, "%-16s %7d requests  %7.1f ok/s  p50 %s  p95 %s  p99 %s  refused %d  failed %d  cold starts %d\n",
 			name, s.Requests, s.Goodput, Latency(l.P50), Latency(l.P95), Latency(l.P99), s.Refused, s.Failed, s.Cold)
+		if s.Refused > 0 && s.Kind != "load" {
+			fmt.Fprintf(w, "%-16s refusals p99 %s, without connecting %s; connections opened %d\n",
+				"", Latency(s.RefusedP99), Latency(s.RefusedAnswerP99), s.Opened)
+		}
 	}
 	for i, f := range run.Failures {
 		if i == 5 {

@@ -42,16 +42,19 @@ const perRevision = (run, ...measures) => active(run).flatMap((name) => measures
 
 // The charts; series says what is drawn for a run.
 const charts = [
-  { key: "load", title: "Users and arrivals a second wanted", series: () => [
-    { label: "users", get: (r) => r.users, stepped: true }, { label: "arrivals/s", get: (r) => r.rate }] },
-  { key: "rate", title: "Requests a second", series: () => [
+  { key: "load", title: "Users, and arrivals a second wanted", whole: true, series: (run) => used(run, [
+    { label: "users", get: (r) => r.users, stepped: true, color: 0 }, { label: "arrivals/s", get: (r) => r.rate, color: 1 }]) },
+  { key: "rate", title: "Requests a second", unit: "/s", series: () => [
     { label: "sent", get: (r) => r.sent, dashed: true, color: 7 }, { label: "answered", get: (r) => r.ok, color: 2 },
     { label: "refused", get: (r) => r.refused, color: 1 }, { label: "failed", get: (r) => r.failed, color: 5 }] },
   { key: "latency", title: "Latency of good answers", unit: "ms", series: () => [
-    { label: "p50", get: (r) => r.p50, color: 0 }, { label: "p95", get: (r) => r.p95, color: 1 }, { label: "p99", get: (r) => r.p99, color: 3 }] },
-  { key: "replicas", title: "Replicas", marks: true, stepped: true, series: (run) => perRevision(run, ["ready", "ready"], ["wanted", "wanted", true]) },
+    { label: "p50", get: (r) => r.p50, color: 0 }, { label: "p95", get: (r) => r.p95, color: 1 }, { label: "p99", get: (r) => r.p99, color: 6, dashed: true }] },
+  { key: "refusals", title: "Refusals, and connecting (p99)", unit: "ms", series: (run) => (run.rows.some((r) => r.refusedP99 != null) ? [
+    { label: "refused, from request to answer", get: (r) => r.refusedP99, color: 1 },
+    { label: "any request, until it had a connection", get: (r) => r.connectP99, color: 7, dashed: true }] : []) },
+  { key: "replicas", title: "Replicas", marks: true, whole: true, stepped: true, series: (run) => perRevision(run, ["ready", "ready"], ["wanted", "wanted", true]) },
   { key: "concurrency", title: "Requests at the replicas", series: (run) => perRevision(run, ["concurrency"]) },
-  { key: "queue", title: "Requests that wait", series: (run) => perRevision(run, ["queue"]) },
+  { key: "queue", title: "Requests that wait in weir", whole: true, series: (run) => perRevision(run, ["queue"]) },
   { key: "cpu", title: "Processors used", series: (run) => [...perRevision(run, ["cpu"]),
     ...(hasEngine(run) ? [{ label: "weir", get: (r) => r.engine?.cpu ?? null, color: 6 }] : []), { label: "sender", get: (r) => r.generator, color: 7 },
     { label: "together", get: (r) => total(r, "cpu") + r.generator, dashed: true, color: 5 }] },
@@ -63,6 +66,11 @@ const charts = [
 
 // What the engine did not tell is not drawn; a note says why.
 const unknown = (run, key) => run.unknown?.includes({ each: "cpu", eachMemory: "memory" }[key] ?? key);
+// Series that are not nought all the time; the first if there is none.
+const used = (run, all) => {
+  const some = all.filter((s) => run.rows.some((r) => s.get(r)));
+  return some.length ? some : all.slice(0, 1);
+};
 const hasEngine = (run) => run.rows.some((r) => r.engine);
 const total = (row, key) => Object.values(row.revisions ?? {}).reduce((sum, r) => sum + r[key], row.engine?.[key] ?? 0);
 
@@ -141,7 +149,8 @@ class Plot {
       axes: [
         { stroke: text, font, grid: { show: false }, ticks: { ...grid, size: 4 }, values: (_, v) => v.map(clock), size: 28, space: 60,
           incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400] },
-        { stroke: text, font, grid, ticks: { show: false }, size: 52, values: (_, v) => v.map((x) => fmt(x, this.#top < 1 ? 2 : 1)), space: 34 },
+        { stroke: text, font, grid, ticks: { show: false }, size: 52, values: (_, v) => v.map((x) => fmt(x, this.#top < 1 ? 2 : 1)), space: 34,
+          ...(this.#spec.whole ? { incrs: [1, 2, 5].flatMap((f) => [0, 1, 2, 3, 4, 5].map((e) => f * 10 ** e)).sort((a, b) => a - b) } : {}) },
       ],
       series: [{}, ...this.#series.map((s) => ({
         label: s.label, stroke: s.stroke, width: s.dashed ? 1.5 : 2, dash: s.dashed ? [5, 4] : undefined, points: { show: false },
@@ -157,7 +166,7 @@ class Plot {
     this.numbers.forEach((node, i) => {
       const get = this.#series[i].get;
       const x = idx != null && rows[idx] ? get(rows[idx]) : rows.reduce((most, r) => Math.max(most, get(r) ?? 0), 0);
-      node.textContent = `${fmt(x)}${this.#spec.unit ? ` ${this.#spec.unit}` : ""}`;
+      node.textContent = `${fmt(x, this.#top < 1 ? 2 : 1)}${this.#spec.unit ? ` ${this.#spec.unit}` : ""}`;
     });
   }
 
@@ -235,6 +244,7 @@ class RunView {
       return [name, section];
     }));
     this.element = el("article", { className: "run" }, this.head, this.notes, this.verdicts, this.tiles,
+      el("p", { className: "hint", textContent: "Numbers beside the names are the greatest of the run, or those of the second under the pointer. Dotted lines are where stages begin." }),
       el("div", { className: "plots" }, ...this.plots.map((p) => p.element)), ...Object.values(this.tables));
     parent.append(this.element);
     this.run = run;
@@ -253,11 +263,15 @@ class RunView {
       ...(run.look ? [el("p", { className: "look", textContent: run.look })] : []));
     this.notes.replaceChildren(...run.notes.map((n) => el("li", { textContent: n })));
     this.verdicts.replaceChildren(...run.thresholds.map((v) => el("span", { className: `verdict${v.holds ? "" : " broken"}`,
-      textContent: `${v.holds ? "✓" : "✗"} ${v.text}: ${v.missing || `${fmt(v.value, 2)} ${v.unit ?? ""}`.trim()}` })));
+      textContent: `${v.holds ? "✓" : "✗"} ${v.text}: ${v.missing || `it was ${fmt(v.value, 2)} ${v.unit ?? ""}`.trim()}` })));
+    const broken = run.thresholds.filter((v) => !v.holds).length;
+    if (broken) this.verdicts.prepend(el("p", { textContent: `${broken} of ${run.thresholds.length} thresholds broken` }));
     this.#tiles(run);
     this.plots.forEach((p, i) => {
       const none = charts[i].series(run).length === 0 || unknown(run, charts[i].key);
-      p.element.hidden = none;
+      // Beside another run the place stays, so that the charts of both stand side by side.
+      p.element.hidden = none && !(tops[charts[i].key] > 0);
+      p.element.classList.toggle("none", none);
       if (!none) p.update(run, tops[charts[i].key], tops.end);
     });
     this.#tables(run);
@@ -270,7 +284,7 @@ class RunView {
     this.tiles.replaceChildren(tile(fmt(all.requests ?? 0), "requests"), tile(`${fmt(all.goodput)}/s`, "answered well"),
       tile(`${failed === 0 ? "0" : failed.toFixed(failed < 1 ? 2 : 1)} %`, "refused or failed"), tile(ms(all.latencies?.p50), "p50"),
       tile(ms(all.latencies?.p95), "p95"), tile(ms(all.latencies?.p99), "p99"),
-      tile(fmt(all.cold ?? 0), "requests that waited for a cold start"));
+      tile(fmt(all.cold ?? 0), "waited for a start"));
   }
 
   #tables(run) {
@@ -278,7 +292,8 @@ class RunView {
       ["", (s) => s.name || "all", "text"], ["", (s) => s.kind, "text"], ["requests", (s) => s.requests], ["ok", (s) => s.ok],
       ["refused", (s) => s.refused], ["failed", (s) => s.failed], ["ok/s", (s) => fmt(s.goodput)], ["p50", (s) => ms(s.latencies.p50)],
       ["p90", (s) => ms(s.latencies.p90)], ["p95", (s) => ms(s.latencies.p95)], ["p99", (s) => ms(s.latencies.p99)], ["p99.9", (s) => ms(s.latencies.p999)], ["most", (s) => ms(s.latencies.max)],
-      ["seen p95", (s) => ms(s.seen.p95)], ["refused p99", (s) => (s.refused ? ms(s.refusedP99) : "–")]], run.summaries);
+      ["seen p95", (s) => ms(s.seen.p95)], ["refused p99", (s) => (s.refused ? ms(s.refusedP99) : "–")],
+      ["without connecting", (s) => (s.refused ? ms(s.refusedAnswerP99) : "–")], ["connections", (s) => fmt(s.opened ?? 0)]], run.summaries);
     fill(this.tables.decisions, "Scaling decisions", "▲ and ▼ in the chart of replicas; red in panic mode.", [
       ["at", (d) => clock(d.t)], ["revision", (d) => d.revision, "text"], ["replicas", (d) => `${d.from} → ${d.wanted}`],
       ["stable", (d) => fmt(d.stable, 2)], ["panic window", (d) => fmt(d.panicConcurrency, 2)], ["target", (d) => fmt(d.target, 2)],
