@@ -82,7 +82,7 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 		return own.serve(w, r)
 	}
 	switch {
-	case path == "/home" || strings.HasPrefix(path, "/home/"):
+	case path == "/home" || strings.HasPrefix(path, "/home/") || path == "/openapi":
 		rt.home.ServeHTTP(w, r)
 		return nil
 	case path == "/" && slices.Contains(reads, r.Method) && strings.Contains(r.Header.Get("Accept"), "text/html"):
@@ -96,7 +96,7 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	return &server.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no %s here: expected "+
 		"/v1/models[/M[/versions/V|/labels/L][:predict|:classify|:regress|/metadata]], /v2[/models[/M[/versions/V][/infer|/ready|/config|/stats]]], "+
-		"/v2/health/live|ready, /v2/repository/index, POST / or /events for CloudEvents, /home, /healthz, /readyz or /metrics", clip(path))}
+		"/v2/health/live|ready, /v2/repository/index, POST / or /events for CloudEvents, /home, /openapi, /healthz, /readyz or /metrics", clip(path))}
 }
 
 // trimSlash lets /v1/models/ be /v1/models.

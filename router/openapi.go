@@ -122,7 +122,7 @@ func ref(schema string) object { return object{"$ref": "#/components/schemas/" +
 
 // describe makes the operation's part of the document.
 func (op operation) describe(models, labels []any) object {
-	out := object{"summary": op.summary, "responses": op.responses()}
+	out := object{"summary": op.summary, "tags": []string{op.tag()}, "responses": op.responses()}
 	params := []object{}
 	param := func(name, in string, schema object) {
 		params = append(params, object{"name": name, "in": in, "required": in == "path", "schema": schema})
@@ -148,6 +148,19 @@ func (op operation) describe(models, labels []any) object {
 		out["requestBody"] = object{"required": true, "content": content}
 	}
 	return out
+}
+
+// tag groups operations by the API that they belong to.
+func (op operation) tag() string {
+	switch {
+	case strings.HasPrefix(op.path, "/v1/"):
+		return "TensorFlow Serving"
+	case strings.HasPrefix(op.path, "/v2"):
+		return "Open Inference Protocol"
+	case op.answer == schemaEvent:
+		return "CloudEvents"
+	}
+	return "Health"
 }
 
 // choice is a string, one of those there are.
@@ -194,7 +207,8 @@ func schemas() object {
 		schemaAny:       anything,
 		schemaBinary:    object{"type": "string", "contentMediaType": "application/octet-stream"},
 		schemaError:     shape([]string{"error"}, object{"error": text}),
-		schemaV1Request: object{"type": "object", "properties": object{"instances": list(anything), "inputs": anything, "signature_name": text}},
+		schemaV1Request: object{"type": "object", "properties": object{"instances": list(anything), "inputs": anything, "signature_name": text},
+			"examples": []object{{"instances": []float64{1, 2, 5}}}},
 		schemaV1Answer:  object{"type": "object", "properties": object{"predictions": list(anything), "outputs": anything}},
 		schemaExamples:  object{"type": "object", "required": []string{"examples"}, "properties": object{"examples": list(object{"type": "object"}), "context": object{"type": "object"}, "signature_name": text}},
 		schemaResults:   shape([]string{"results"}, object{"results": list(anything)}),

@@ -30,7 +30,7 @@ type Options struct {
 	Self string
 	// Version is what /v2 says of the server. If empty, dev.
 	Version string
-	// Home serves /home and what is under it, but for /home/fetch and /home/live. If nil, the pages of router/web.
+	// Home serves /openapi, /home and what is under it, but for /home/fetch and /home/live. If nil, the pages of router/web.
 	Home http.Handler
 	// Later answers events later, to a sink. Run runs it. If nil, every event is answered at once.
 	Later *later.Queue

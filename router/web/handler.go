@@ -24,23 +24,22 @@ const (
 const samplesList = "samples.json"
 
 type handler struct {
-	page    file
+	pages   map[string]file // by path
 	assets  map[string]file
 	samples map[string]file
 	version string
 }
 
-// newHandler reads pages (index.html and assets/) and samples (pictures and samples.json, which may be missing).
+// pageFiles are the pages' files by path.
+var pageFiles = map[string]string{"/home": "index.html", "/openapi": "openapi.html"}
+
+// newHandler reads pages (those of pageFiles and assets/) and samples (pictures and samples.json, which may be missing).
 func newHandler(pages, samples fs.FS) (http.Handler, error) {
-	index, err := fs.ReadFile(pages, "index.html")
-	if err != nil {
-		return nil, fmt.Errorf("page: %w", err)
-	}
 	sub, err := fs.Sub(pages, "assets")
 	if err != nil {
 		return nil, fmt.Errorf("assets: %w", err)
 	}
-	h := &handler{}
+	h := &handler{pages: map[string]file{}}
 	if h.assets, err = readFiles(sub); err != nil {
 		return nil, err
 	}
@@ -53,7 +52,13 @@ func newHandler(pages, samples fs.FS) (http.Handler, error) {
 	// The page names its assets under their version, and they name each other relatively: a browser keeps them for
 	// ever and yet never mixes those of two builds.
 	h.version = version(h.assets)
-	h.page = newFile("index.html", bytes.ReplaceAll(index, []byte("/home/assets/"), []byte("/home/assets/"+h.version+"/")))
+	for path, name := range pageFiles {
+		page, err := fs.ReadFile(pages, name)
+		if err != nil {
+			return nil, fmt.Errorf("page: %w", err)
+		}
+		h.pages[path] = newFile(name, bytes.ReplaceAll(page, []byte("/home/assets/"), []byte("/home/assets/"+h.version+"/")))
+	}
 	return h, nil
 }
 
@@ -79,8 +84,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // find returns the file that a path means and how long it may be kept.
 func (h *handler) find(path string) (f file, cacheControl string, ok bool) {
-	if path == "/home" {
-		return h.page, cacheAsk, true
+	if page, ok := h.pages[path]; ok {
+		return page, cacheAsk, true
 	}
 	if name, under := strings.CutPrefix(path, "/home/samples/"); under {
 		f, ok = h.samples[name]

@@ -86,6 +86,7 @@ func TestVersionFollowsAssets(t *testing.T) {
 	page := func(script string) string {
 		h, err := newHandler(fstest.MapFS{
 			"index.html":    {Data: []byte(`<script src="/home/assets/app.js">`)},
+			"openapi.html":  {},
 			"assets/app.js": {Data: []byte(script)},
 		}, fstest.MapFS{})
 		if err != nil {

@@ -15,7 +15,7 @@ const focused = `(() => { const e = document.activeElement; return e.id || e.get
 func testKeyboard(t *testing.T, b *browser.Browser) {
 	f := newFakeRouter(t)
 	tab := open(t, b, f, browser.Options{})
-	want := []string{"Skip to predicting", "model", "revision", "url", "Fetch", "file", "example-url", "A ring"}
+	want := []string{"Skip to predicting", "API", "model", "revision", "url", "Fetch", "file", "example-url", "A ring"}
 	for _, w := range want {
 		tab.Do(chromedp.KeyEvent(kb.Tab))
 		var got string

@@ -9,7 +9,7 @@ import (
 	"net/http"
 )
 
-//go:embed index.html assets
+//go:embed index.html openapi.html assets
 var pages embed.FS
 
 // samples holds README.md alone in a build without sample pictures.
@@ -17,7 +17,7 @@ var pages embed.FS
 //go:embed samples
 var samples embed.FS
 
-// Handler serves /home, /home/assets/… and /home/samples/…; anything else is a 404. It is safe for concurrent use.
+// Handler serves /home, /openapi, /home/assets/… and /home/samples/…; anything else is a 404. It is safe for concurrent use.
 func Handler() http.Handler {
 	sub, err := fs.Sub(samples, "samples")
 	if err != nil {
