@@ -96,6 +96,24 @@ test-cluster: build cluster-packages ## Build a Kubernetes node with Knative and
 
 SUITE_INGRESS ?= 127.0.0.1:8089
 
+# Docker's programs lie in build/docker: none is installed, and no service is started.
+DOCKER := build/docker
+.PHONY: test-docker docker-packages
+test-docker: docker-packages chromium $(DOCKER)/engine/.ready ## Build the images with Docker, run compose.yaml and test it (Linux, root)
+	@$(SAY) "Docker Compose"
+	@cd test/docker/compose && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../$(DOCKER)/client/cli-plugins/docker-compose github.com/docker/compose/v2/cmd
+	@$(SAY) "The images and compose.yaml on a Docker engine of their own"
+	@go test -v -count 1 -tags docker -timeout 40m ./test/docker
+
+$(DOCKER)/engine/.ready:
+	@$(SAY) "Debian's Docker engine, unpacked"
+	@rm -rf $(DOCKER)/engine && mkdir -p $(DOCKER)/engine && cd $(DOCKER)/engine && apt-get update -qq && apt-get -o APT::Sandbox::User=root download -qq docker.io && \
+	  dpkg-deb -x docker.io_*.deb . && rm docker.io_*.deb && touch .ready
+
+docker-packages: cluster-packages
+	@command -v mmdebstrap >/dev/null || { $(SAY) "mmdebstrap, for the base image, and a library of Docker's"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap libdevmapper1.02.1 >/dev/null; }
+
 # Installed where that can be done without asking, else weir cluster says how.
 cluster-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v containerd >/dev/null; then \
