@@ -33,6 +33,7 @@ func TestCompose(t *testing.T) {
 	t.Run("engine", func(t *testing.T) {
 		e := startEngine(ctx, t)
 		e.build(commands["build"])
+		e.shell(commands["down"]) // of a run that was broken off
 		began := time.Now()
 		e.shell(commands["up"])
 		t.Logf("from images to healthy: %.1f s", time.Since(began).Seconds())
