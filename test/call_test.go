@@ -135,8 +135,8 @@ func bytesInput(photo []byte) (*inferencepb.ModelInferRequest_InferInputTensor, 
 	return in, append(binary.LittleEndian.AppendUint32(nil, uint32(len(photo))), photo...)
 }
 
-// at are the scores of the classes.
-func at(all []float64, classes []int) []float64 {
+// scoresAt are the scores of the classes.
+func scoresAt(all []float64, classes []int) []float64 {
 	out := make([]float64, len(classes))
 	for i, class := range classes {
 		out[i] = math.NaN()
