@@ -154,5 +154,9 @@ lint: ## Run golangci-lint with the project's configuration
 bench: build ## Measure; the figures go to loadtest/RESULTS.md
 	@go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./loadtest/... ./functions/...
 
+.PHONY: load-results
+load-results: build ## Run the load tests of loadtest/RESULTS.md (14 minutes; SHORT=1: 7) and print their figures
+	@$(PYTHON) loadtest/results.py $(if $(SHORT),--short)
+
 clean: ## Remove what was built
 	@rm -rf bin build

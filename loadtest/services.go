@@ -21,6 +21,11 @@ const (
 
 // prepare applies the scenario's services and waits until they are ready. Those that were not there are deleted later.
 func (s *Session) prepare(ctx context.Context) error {
+	for _, c := range s.o.Scenario.Changes { // told now, not in the midst of the load
+		if _, err := s.load(c.Manifest); err != nil {
+			return fmt.Errorf("change at %v: %w", c.At, err)
+		}
+	}
 	var all []*servingv1.Service
 	for _, m := range s.o.Scenario.Services {
 		services, err := s.load(m)

@@ -197,7 +197,9 @@ func (s *Session) loop(outer, ctx context.Context) {
 			running = false
 		}
 	}
-	s.tick(time.Now(), sender.processors())
+	if now := time.Now(); s.recorder.Pending(now) {
+		s.tick(now, sender.processors())
+	}
 	if ctx.Err() != nil && s.recorder.Silent() < deadAfter {
 		s.recorder.Note("The run was ended before its time.")
 	}

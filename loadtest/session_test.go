@@ -143,6 +143,12 @@ func TestStartRefuses(t *testing.T) {
 	}{
 		{"a model without weir", Options{Scenario: &scenario.Scenario{Loads: []scenario.Load{{Name: "m", Target: scenario.Target{Model: "m"}}}}}, "weir up -f knative/"},
 		{"services without an engine", Options{Scenario: &scenario.Scenario{Services: []string{manifest(t, "new")}, Loads: []scenario.Load{users("a", url, time.Second)}}}, "weir up -f knative/"},
+		{"a change that is no Service", Options{
+			Engine: &fakeEngine{},
+			Scenario: &scenario.Scenario{
+				Changes: []scenario.Change{{At: time.Second, Manifest: manifest(t)}}, Loads: []scenario.Load{users("a", url, time.Second)},
+			},
+		}, "change at 1s"},
 		{"a service that is refused", Options{
 			Engine:   &fakeEngine{applyErr: errors.New("no such class")},
 			Scenario: &scenario.Scenario{Services: []string{manifest(t, "new")}, Loads: []scenario.Load{users("a", url, time.Second)}},

@@ -331,6 +331,37 @@ func TestLoadScalesAWaitingModel(t *testing.T) {
 	}
 }
 
+// TestTheProjectsScenarios runs in seconds what takes minutes: whatever the thresholds say of so short a run, each scenario
+// starts its services, is answered without a failure, makes its changes, and has its report.
+func TestTheProjectsScenarios(t *testing.T) {
+	w := ownWeir(t, "-f", harness.Path("knative/20-digits.yaml"))
+	// Those in one group have the same services.
+	for _, group := range [][]string{
+		{"first"}, {"burst-from-zero", "scale-to-zero"}, {"rollout-under-load"}, {"two-models-one-busy"}, {"overload-busy"}, {"soak"},
+	} {
+		t.Run(group[0], func(t *testing.T) {
+			t.Parallel()
+			for _, name := range group {
+				dir := filepath.Join(t.TempDir(), name)
+				_, said, err := w.Run(t.Context(), "load", harness.Path("loadtest/scenarios", name+".yaml"), "--for", "2s", "--out", dir)
+				if err != nil && !strings.Contains(said, "weir: a threshold does not hold\n") {
+					t.Fatalf("%s: %v\n%s", name, err, said)
+				}
+				run, err := report.Read(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if sum := run.Summaries[0]; sum.OK == 0 || sum.Failed > 0 || len(run.Thresholds) == 0 {
+					t.Errorf("%s: %+v, thresholds %v", name, sum, run.Thresholds)
+				}
+				if name == "rollout-under-load" && !hasNote(run, "rollout-2.yaml was applied") {
+					t.Errorf("%s: notes %q, want the change", name, run.Notes)
+				}
+			}
+		})
+	}
+}
+
 // TestLoadOverload sends ten times what a replica can answer: it goes on answering at its pace, the rest is refused at
 // once with Retry-After, and the next request after the load is answered.
 func TestLoadOverload(t *testing.T) {

@@ -233,11 +233,7 @@ func (r *Recorder) Died(text string) {
 func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Observation, processors float64) Row {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// The last one is shorter than a second: what ended in it counts as of a whole one. A sliver in which nothing ended is no
-	// second at all.
-	if n := len(r.run.Rows); n > 0 && now.Sub(r.lastRow) < time.Second/2 && r.now.ok+r.now.refused+r.now.failed == 0 {
-		return r.run.Rows[n-1]
-	}
+	// The last one is shorter than a second: what ended in it counts as of a whole one.
 	elapsed := max(1, now.Sub(r.lastRow).Seconds())
 	row := Row{T: r.since(now), Cold: r.now.cold, Generator: processors}
 	var sent uint64
@@ -274,6 +270,13 @@ func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Obse
 	r.run.Rows = append(r.run.Rows, row)
 	r.run.Seconds = row.T
 	return row
+}
+
+// Pending says whether what came since the last row is worth another one: half a second, or a request that ended.
+func (r *Recorder) Pending(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Sub(r.lastRow) >= time.Second/2 || r.now.ok+r.now.refused+r.now.failed > 0
 }
 
 // Silent is for how many seconds every request has failed without an answer that could be one of a model.

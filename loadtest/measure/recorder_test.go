@@ -183,6 +183,7 @@ func TestVerdicts(t *testing.T) {
 		"p50 < 101ms": true, "p95 <= 99ms": false, "p99.9 >= 0.1s": true, "max < 0.2s": true, "mean > 99ms": true, "refused_p99 < 11ms": true,
 		"errors == 1%": true, "errors < 1%": false, "refused != 0%": true, "requests == 100": true, "cold_starts == 0": true,
 		"rate > 90": true, "goodput < 95/s": true, "p95(s) < 101ms": true, "errors(t) == 100%": true, "p95(t) < 1h": false, "requests(m) == 100": true,
+		"requests(t) <= 2% of requests(s)": true, "requests(t) <= 1% of requests(s)": false, "p50(s) >= 99% of p50(m)": true,
 	} {
 		if v := r.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; v.Holds != want {
 			t.Errorf("%s: %+v, want %v", text, v, want)

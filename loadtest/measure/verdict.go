@@ -26,6 +26,13 @@ func (r *Recorder) Finish(thresholds []scenario.Threshold) Run {
 // judge says whether a threshold holds. One without a value does not hold.
 func (r *Run) judge(t scenario.Threshold) Verdict {
 	v := Verdict{Text: t.Text, Unit: t.Unit}
+	if t.Base != "" {
+		base := r.judge(scenario.Threshold{Metric: t.Metric, Of: t.Base, Unit: t.Unit})
+		if v.Missing = base.Missing; v.Missing != "" {
+			return v
+		}
+		t.Value, t.Base = t.Value/100*base.Value, ""
+	}
 	switch t.Metric {
 	case "replicas", "max_replicas", "min_replicas", "last_replicas", "memory":
 		return r.judgeReplicas(t, v)

@@ -188,6 +188,9 @@ func (r *reader) scopes(s *Scenario) {
 		if t.Metric != "" && !t.ofReplicas() && !known[t.Of] {
 			r.wrong(fmt.Sprintf("thresholds[%d]", i), "there is no stage or load %q", t.Of)
 		}
+		if !known[t.Base] {
+			r.wrong(fmt.Sprintf("thresholds[%d]", i), "there is no stage or load %q", t.Base)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ thresholds:
   - p95 < 1.5s
   - errors(up) <= 0.1%
   - replicas(imagenet) == 1
+  - goodput(wave) > 90% of goodput(up)
 `)
 	s, err := Read(path)
 	if err != nil {
@@ -95,6 +96,7 @@ thresholds:
 			{Text: "p95 < 1.5s", Metric: "p95", Op: "<", Value: 1500, Unit: "ms"},
 			{Text: "errors(up) <= 0.1%", Metric: "errors", Of: "up", Op: "<=", Value: 0.1, Unit: "%"},
 			{Text: "replicas(imagenet) == 1", Metric: "replicas", Of: "imagenet", Op: "==", Value: 1},
+			{Text: "goodput(wave) > 90% of goodput(up)", Metric: "goodput", Of: "wave", Op: ">", Value: 90, Unit: "/s", Base: "up"},
 		},
 	}
 	if d := cmp.Diff(want, s); d != "" {
@@ -178,6 +180,8 @@ func TestBadScenarios(t *testing.T) {
 		{"a latency without a unit", target + "stages:\n  - {users: 1, duration: 1s}\nthresholds:\n  - p95 < 300\n", 6, "missing unit"},
 		{"errors without per cent", target + "stages:\n  - {users: 1, duration: 1s}\nthresholds:\n  - errors < 1\n", 6, "expected per cent"},
 		{"replicas of nothing", target + "stages:\n  - {users: 1, duration: 1s}\nthresholds:\n  - replicas == 1\n", 6, "expected a service or a revision"},
+		{"a share of another metric", target + "stages:\n  - {users: 1, duration: 1s}\nthresholds:\n  - p95 < 50% of rate(stage 1)\n", 6, "expected a share of the same metric"},
+		{"a share of nothing", target + "stages:\n  - {users: 1, duration: 1s}\nthresholds:\n  - rate > 50% of rate(full)\n", 6, `there is no stage or load "full"`},
 		{"a stage that is not there", target + "stages:\n  - {users: 1, duration: 1s}\nthresholds:\n  - p95(full) < 1s\n", 6, `there is no stage or load "full"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

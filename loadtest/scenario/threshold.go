@@ -21,10 +21,15 @@ type Threshold struct {
 	Op    string
 	Value float64
 	Unit  string
+	// Base, if it is not empty, is the stage or load whose metric Value is per cent of, as in
+	// goodput(overload) > 90% of goodput(capacity).
+	Base string
 }
 
 var (
 	thresholdPattern = regexp.MustCompile(`^\s*([a-z_]+[0-9.]*)\s*(?:\(([^)]*)\))?\s*(<=|>=|==|!=|<|>)\s*([0-9.]+)\s*([a-zA-Z%/]*)\s*$`)
+
+	sharePattern = regexp.MustCompile(`^(.*)%\s+of\s+([a-z_]+[0-9.]*)\s*\(([^)]+)\)\s*$`)
 
 	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99", "refused_answer_p99"}
 	shares    = []string{"errors", "refused"}
@@ -36,6 +41,9 @@ const thresholdHelp = "expected METRIC OP VALUE such as p95 < 300ms, errors < 0.
 
 // ParseThreshold reads a threshold.
 func ParseThreshold(text string) (Threshold, error) {
+	if m := sharePattern.FindStringSubmatch(text); m != nil {
+		return parseShare(text, m)
+	}
 	m := thresholdPattern.FindStringSubmatch(text)
 	if m == nil {
 		return Threshold{}, fmt.Errorf("%q: %s", text, thresholdHelp)
@@ -66,6 +74,23 @@ func ParseThreshold(text string) (Threshold, error) {
 			strings.Join(slices.Concat(latencies, shares, counts, ofService), ", "))
 	}
 	if err != nil {
+		return t, fmt.Errorf("%q: %s: %w", text, thresholdHelp, err)
+	}
+	return t, nil
+}
+
+// parseShare reads a threshold that is a share of the same metric of another stage or load.
+func parseShare(text string, m []string) (Threshold, error) {
+	left := thresholdPattern.FindStringSubmatch(m[1])
+	if left == nil || left[5] != "" || left[1] != m[2] || !slices.Contains(slices.Concat(latencies, counts), m[2]) {
+		return Threshold{}, fmt.Errorf("%q: expected a share of the same metric, as in goodput(overload) > 90%% of goodput(capacity)", text)
+	}
+	t := Threshold{Text: strings.TrimSpace(text), Metric: m[2], Of: strings.TrimSpace(left[2]), Op: left[3], Base: strings.TrimSpace(m[3])}
+	if t.Unit = t.unit(); slices.Contains(latencies, t.Metric) {
+		t.Unit = "ms"
+	}
+	var err error
+	if t.Value, err = strconv.ParseFloat(left[4], 64); err != nil {
 		return t, fmt.Errorf("%q: %s: %w", text, thresholdHelp, err)
 	}
 	return t, nil
