@@ -17,9 +17,7 @@ import (
 const patience = 3 * time.Second
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := ready(ctx, net.JoinHostPort("127.0.0.1", cmp.Or(os.Getenv("PORT"), "8080"))); err != nil {
+	if err := ready(context.Background(), net.JoinHostPort("127.0.0.1", cmp.Or(os.Getenv("PORT"), "8080"))); err != nil {
 		fmt.Fprintf(os.Stderr, "weir-ready: %v\n", err)
 		os.Exit(1)
 	}
@@ -31,7 +29,7 @@ func ready(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultTransport.RoundTrip(r)
+	res, err := (&http.Client{Timeout: patience}).Do(r)
 	if err != nil {
 		return err
 	}
