@@ -109,6 +109,9 @@ func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange)
 	}
 	where, ok := namesModel[r.URL.Path]
 	if !ok {
+		if err := notOfWeir(r.URL.Path); err != nil {
+			return err
+		}
 		return &server.Error{Status: http.StatusNotImplemented, Message: "no gRPC method " + clip(r.URL.Path) + " here: reflection lists those there are"}
 	}
 	r, done, err := rt.admit(w, r, x)

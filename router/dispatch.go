@@ -94,6 +94,9 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		return rt.serveEvent(w, r, x)
 	}
+	if err := notOfWeir(path); err != nil {
+		return err
+	}
 	return &server.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no %s here: expected "+
 		"/v1/models[/M[/versions/V|/labels/L][:predict|:classify|:regress|/metadata]], /v2[/models[/M[/versions/V][/infer|/ready|/config|/stats]]], "+
 		"/v2/health/live|ready, /v2/repository/index, POST / or /events for CloudEvents, /home, /openapi, /healthz, /readyz or /metrics", clip(path))}

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"compress/gzip"
 	"compress/zlib"
 	"io"
@@ -11,13 +12,16 @@ import (
 
 func TestCompressedAnswers(t *testing.T) {
 	t.Parallel()
-	h := toyServer(t).Handler()
-	long := `{"instances":["` + strings.Repeat("weir", 1000) + `"],"signature_name":"bytes"}`
+	s := newServer(t, Options{})
+	s.SetModel(toy())
+	h := s.Handler()
+	long := `{"instances":["` + strings.Repeat("weir", 20_000) + `"],"signature_name":"bytes"}`
+	short := `{"instances":["` + strings.Repeat("weir", 10_000) + `"],"signature_name":"bytes"}`
 	for _, tt := range []struct {
 		accept, body, want string
 	}{
 		{"gzip", long, "gzip"}, {"deflate", long, "deflate"}, {"br, deflate;q=0.5, gzip;q=0.1", long, "deflate"}, {"GZIP;q=0, identity", long, ""},
-		{"", long, ""}, {"gzip;q=x", long, ""}, {"gzip", `{"instances":[[1,2,3]]}`, ""}, {"gzip", `{"instances":`, ""},
+		{"", long, ""}, {"gzip;q=x", long, ""}, {"gzip", short, ""}, {"gzip", `{"instances":`, ""},
 	} {
 		c := call{path: "/v1/models/toy:predict", body: tt.body}
 		want := c.do(t, h)
@@ -46,4 +50,37 @@ func TestCompressedAnswers(t *testing.T) {
 			t.Errorf("%q: %v", tt.accept, got.Header())
 		}
 	}
+}
+
+// TestBinaryTensorsAreNotCompressed, however large and whoever asks.
+func TestBinaryTensorsAreNotCompressed(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, Options{Limits: Limits{Instances: 100_000}})
+	s.SetModel(toy())
+	h := s.Handler()
+	body := `{"parameters":{"binary_data_output":true},"inputs":[{"name":"uint8","shape":[100000],"datatype":"UINT8","data":[` + strings.Repeat("7,", 99_999) + `7]}]}`
+	got := call{path: "/v2/models/toy/infer", body: body, header: map[string]string{"Accept-Encoding": "gzip"}}.do(t, h)
+	if got.Code != http.StatusOK || got.Header().Get("Content-Encoding") != "" || got.Body.Len() < 100_000 {
+		t.Errorf("status %d, encoding %q, %d bytes: %.200s", got.Code, got.Header().Get("Content-Encoding"), got.Body.Len(), got.Body)
+	}
+}
+
+// BenchmarkCompress is what compressFrom stands on.
+func BenchmarkCompress(b *testing.B) {
+	body := imageJSON(7, ",")[:compressFrom]
+	z, _ := packers["gzip"].Get().(packer)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	var out bytes.Buffer
+	for b.Loop() {
+		out.Reset()
+		z.Reset(&out)
+		if _, err := z.Write(body); err != nil {
+			b.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(out.Len())/float64(len(body)), "left")
 }

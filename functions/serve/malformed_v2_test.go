@@ -72,6 +72,8 @@ func TestV2Malformed(t *testing.T) {
 		{"unknown output", out(`[{"name":"y"}]`), 400, `unknown output "y"`},
 		{"duplicate output", out(`[{"name":"x_out"},{"name":"x_out"}]`), 400, "given twice"},
 		{"binary_data is a number", out(`[{"name":"x_out","parameters":{"binary_data":1}}]`), 400, "binary_data: expected true or false"},
+		{"shared memory for an output", out(`[{"name":"x_out","parameters":{"shared_memory_region":"r"}}]`), 400, "outputs[0].parameters.shared_memory_region: shared memory is not supported"},
+		{"shared memory for an input", post(`{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","parameters":{"shared_memory_region":"r","shared_memory_byte_size":12}}]}`), 400, "shared memory is not supported"},
 		{"classification", out(`[{"name":"x_out","parameters":{"classification":3}}]`), 400, "not supported"},
 		{"signature_name is a number", post(`{"parameters":{"signature_name":1},"inputs":[]}`), 400, "parameters.signature_name: expected a string"},
 		{"unknown signature", post(`{"parameters":{"signature_name":"nope"},"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]}`), 404, `no signature "nope"`},

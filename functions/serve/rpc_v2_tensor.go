@@ -35,7 +35,7 @@ func fromRPC(req *pb.ModelInferRequest) (r inferRequest, raw bool, err error) {
 		if t.dtype, err = model.ParseDType(in.GetDatatype()); err != nil {
 			return r, raw, badRequest("%s.datatype: %v", where, err)
 		}
-		if err := refuse(where, in.GetParameters(), "shared_memory_region"); err != nil {
+		if err := refuse(where, in.GetParameters(), paramSharedMemory); err != nil {
 			return r, raw, err
 		}
 		switch {
@@ -59,7 +59,7 @@ func fromRPC(req *pb.ModelInferRequest) (r inferRequest, raw bool, err error) {
 		if slices.ContainsFunc(r.outputs, func(o inferOutput) bool { return o.name == out.GetName() }) {
 			return r, raw, badRequest("%s: output %q is given twice", where, out.GetName())
 		}
-		if err := refuse(where, out.GetParameters(), "shared_memory_region", "classification"); err != nil {
+		if err := refuse(where, out.GetParameters(), paramSharedMemory, paramClassification); err != nil {
 			return r, raw, err
 		}
 		r.outputs = append(r.outputs, inferOutput{name: out.GetName()})
@@ -79,7 +79,7 @@ func textParam(where string, p *pb.InferParameter) (string, error) {
 func refuse(where string, params map[string]*pb.InferParameter, names ...string) error {
 	for _, name := range names {
 		if _, ok := params[name]; ok {
-			return badRequest("%s.parameters.%s: this extension is not supported", where, name)
+			return refused(where+".parameters."+name, name)
 		}
 	}
 	return nil

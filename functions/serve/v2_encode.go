@@ -8,6 +8,9 @@ import (
 	"weir.dev/weir/functions/model"
 )
 
+// contentBinary is the content type of tensors as bytes.
+const contentBinary = "application/octet-stream"
+
 // v2Answer is an inference response: JSON, and binary data behind it if some was asked for.
 type v2Answer struct {
 	json, tail []byte
@@ -19,7 +22,7 @@ func (a v2Answer) write(w http.ResponseWriter) error {
 		return writeJSON(w, a.json)
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Type", contentBinary)
 	h.Set(headerJSONLength, strconv.Itoa(len(a.json)))
 	h.Set("Content-Length", strconv.Itoa(len(a.json)+len(a.tail)))
 	// A client that is gone is nobody's error.

@@ -1,6 +1,18 @@
 package serve
 
-import "weir.dev/weir/functions/model"
+// Parameters of Triton's that would change the meaning of a request and are not supported.
+const (
+	paramClassification = "classification"
+	paramSharedMemory   = "shared_memory_region"
+)
+
+// refused is the answer to one of them.
+func refused(at, name string) error {
+	if name == paramSharedMemory {
+		return badRequest("%s: shared memory is not supported, since replicas run apart from their clients: send tensors in the request", at)
+	}
+	return badRequest("%s: the classification extension is not supported: ask for the output as it is and take its largest", at)
+}
 
 // params are the parameters that weir knows, of a request, an input or an output. Others are ignored, as the protocol
 // leaves them to the server.
@@ -41,8 +53,8 @@ func (s *scanner) params(where string) (params, error) {
 			p.binary = &v
 		case "binary_data_size":
 			p.size, err = s.size(at)
-		case "classification":
-			return model.Errorf(model.InvalidArgument, "%s: the classification extension is not supported", at)
+		case paramClassification, paramSharedMemory:
+			return refused(at, key)
 		default:
 			err = s.skip()
 		}

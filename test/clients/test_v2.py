@@ -155,3 +155,52 @@ def test_aio(addr, digits):
                 np.testing.assert_allclose(a.as_numpy("probabilities").sum(axis=1), 1, atol=1e-5)
 
     asyncio.run(run())
+
+
+def test_what_there_is_not(triton, digits):
+    """What Triton has and weir does not is refused with the reason, never left out in silence."""
+    module, client = triton
+    for call, reason in (
+        (lambda: client.get_trace_settings("digits"), "trace settings are not supported"),
+        (lambda: client.get_log_settings(), "log settings cannot be changed"),
+        (lambda: client.get_system_shared_memory_status(), "shared memory is not supported"),
+        (lambda: client.register_system_shared_memory("a", "/a", 64), "shared memory is not supported"),
+        (lambda: client.unregister_cuda_shared_memory(), "shared memory is not supported"),
+        (lambda: client.load_model("digits", config="{}"), "weir deploy makes a revision"),
+    ):
+        with pytest.raises(InferenceServerException, match=reason):
+            call()
+    shared, output, few = tensor(module, "images", digits), module.InferRequestedOutput("classes"), module.InferRequestedOutput("probabilities", class_count=3)
+    shared.set_shared_memory("a", 512)
+    output.set_shared_memory("a", 16)
+    for inputs, outputs, reason in (
+        ([shared], None, "shared memory is not supported"),
+        ([tensor(module, "images", digits)], [output], "shared memory is not supported"),
+        ([tensor(module, "images", digits)], [few], "classification extension is not supported"),
+    ):
+        with pytest.raises(InferenceServerException, match=reason):
+            client.infer("digits", inputs, outputs=outputs)
+
+
+def test_what_does_not_matter(triton, digits):
+    """Sequences, priorities and parameters of every type are for servers with state: they change nothing."""
+    module, client = triton
+    answer = client.infer("digits", [tensor(module, "images", digits)], sequence_id=5, sequence_start=True, sequence_end=True, priority=3,
+                          timeout=10_000_000, parameters={"a": 1, "b": "x", "c": True})
+    assert answer.as_numpy("classes").shape == (2,)
+
+
+def test_large(triton):
+    """Over gRPC's usual limit of 4 MB."""
+    module, client = triton
+    many = np.zeros((20_000, 8, 8, 1), np.float32)
+    assert client.infer("digits", [tensor(module, "images", many)], outputs=[module.InferRequestedOutput("classes")]).as_numpy("classes").shape == (20_000,)
+
+
+def test_deadline_and_cancel(addr, digits):
+    with tg.InferenceServerClient(addr) as client:
+        with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
+            client.infer("digits", [tensor(tg, "images", digits)], client_timeout=1e-6)
+        answers = []
+        client.async_infer("digits", [tensor(tg, "images", digits)], lambda result, error: answers.append(error)).cancel()
+        assert client.infer("digits", [tensor(tg, "images", digits)]).as_numpy("classes").shape == (2,)
