@@ -158,5 +158,15 @@ bench: build ## Measure; the figures go to loadtest/RESULTS.md
 load-results: build ## Run the load tests of loadtest/RESULTS.md (14 minutes; SHORT=1: 7) and print their figures
 	@$(PYTHON) loadtest/results.py $(if $(SHORT),--short)
 
+.PHONY: bench-speed
+SPEED := Router|Digits|HalfPeak|Inputs
+HOP := go test -run '^$$' -benchtime 20000x -o build/profiles/loadtest.test -bench '^BenchmarkHop$$
+bench-speed: build ## Measure router, small model and inputs; profiles
+	@mkdir -p build/profiles
+	@go test -run '^$$' -bench '^Benchmark($(SPEED))$$' -benchtime 3x -timeout 20m -o build/profiles/loadtest.test ./loadtest
+	@$(HOP)' ./loadtest
+	@$(HOP)/^weir$$' -cpuprofile build/profiles/cpu.out -memprofile build/profiles/mem.out ./loadtest
+	@go tool pprof -top -nodecount 25 build/profiles/loadtest.test build/profiles/cpu.out
+
 clean: ## Remove what was built
 	@rm -rf bin build

@@ -200,6 +200,9 @@ func (w *Weir) Status(ctx context.Context) ([]knative.ServiceStatus, error) {
 	return all, json.Unmarshal([]byte(out), &all)
 }
 
+// PID is the process id of weir up.
+func (w *Weir) PID() int { return w.cmd.Process.Pid }
+
 // Replicas returns the process ids of the replicas, from weir's own records.
 func (w *Weir) Replicas() ([]int, error) {
 	files, err := filepath.Glob(filepath.Join(w.State, "records", "*.json"))
