@@ -100,9 +100,12 @@ func Summary(w io.Writer, run measure.Run) {
 		if s.Kind == "run" {
 			name = "all"
 		}
-		l := s.Latencies
-		fmt.Fprintf(w, "%-16s %7d requests  %7.1f ok/s  p50 %s  p95 %s  p99 %s  refused %d  failed %d  cold starts %d\n",
-			name, s.Requests, s.Goodput, Latency(l.P50), Latency(l.P95), Latency(l.P99), s.Refused, s.Failed, s.Cold)
+		row := measure.Row{}
+		if l := s.Latencies; s.OK > 0 {
+			row.P50, row.P95, row.P99 = &l.P50, &l.P95, &l.P99
+		}
+		fmt.Fprintf(w, "%-16s %7d requests  %7.1f ok/s  %s  refused %d  failed %d  cold starts %d\n",
+			name, s.Requests, s.Goodput, latencies(row), s.Refused, s.Failed, s.Cold)
 		if s.Refused > 0 && s.Kind != "load" {
 			fmt.Fprintf(w, "%-16s refusals p99 %s, without connecting %s; connections opened %d\n",
 				"", Latency(s.RefusedP99), Latency(s.RefusedAnswerP99), s.Opened)

@@ -20,6 +20,8 @@ const fmt = (x, digits = 1) => {
   return Number.isInteger(x) || Math.abs(x) >= 100 ? String(Math.round(x)) : x.toFixed(digits);
 };
 const ms = (x) => (x == null ? "–" : x >= 1000 ? `${(x / 1000).toFixed(2)} s` : `${fmt(x)} ms`);
+// A latency of good answers, if there was one.
+const good = (summary, x) => (summary.ok ? x : null);
 const clock = (t) => `${Math.floor(t / 60)}:${String(Math.floor(t % 60)).padStart(2, "0")}`;
 const ceil = (x) => {
   if (!(x > 0)) return 1;
@@ -282,17 +284,17 @@ class RunView {
     const tile = (value, label) => el("div", { className: "card tile" }, el("b", { textContent: value }), el("span", { textContent: label }));
     const failed = all.requests ? (100 * (all.requests - all.ok)) / all.requests : 0;
     this.tiles.replaceChildren(tile(fmt(all.requests ?? 0), "requests"), tile(`${fmt(all.goodput)}/s`, "answered well"),
-      tile(`${failed === 0 ? "0" : failed.toFixed(failed < 1 ? 2 : 1)} %`, "refused or failed"), tile(ms(all.latencies?.p50), "p50"),
-      tile(ms(all.latencies?.p95), "p95"), tile(ms(all.latencies?.p99), "p99"),
+      tile(`${failed === 0 ? "0" : failed.toFixed(failed < 1 ? 2 : 1)} %`, "refused or failed"), tile(ms(good(all, all.latencies?.p50)), "p50"),
+      tile(ms(good(all, all.latencies?.p95)), "p95"), tile(ms(good(all, all.latencies?.p99)), "p99"),
       tile(fmt(all.cold ?? 0), "waited for a start"));
   }
 
   #tables(run) {
     fill(this.tables.summaries, "Totals", "Latencies are those of good answers, corrected for coordinated omission; “seen” is what the sender itself saw.", [
       ["", (s) => s.name || "all", "text"], ["", (s) => s.kind, "text"], ["requests", (s) => s.requests], ["ok", (s) => s.ok],
-      ["refused", (s) => s.refused], ["failed", (s) => s.failed], ["ok/s", (s) => fmt(s.goodput)], ["p50", (s) => ms(s.latencies.p50)],
-      ["p90", (s) => ms(s.latencies.p90)], ["p95", (s) => ms(s.latencies.p95)], ["p99", (s) => ms(s.latencies.p99)], ["p99.9", (s) => ms(s.latencies.p999)], ["most", (s) => ms(s.latencies.max)],
-      ["seen p95", (s) => ms(s.seen.p95)], ["refused p99", (s) => (s.refused ? ms(s.refusedP99) : "–")],
+      ["refused", (s) => s.refused], ["failed", (s) => s.failed], ["ok/s", (s) => fmt(s.goodput)], ["p50", (s) => ms(good(s, s.latencies.p50))],
+      ["p90", (s) => ms(good(s, s.latencies.p90))], ["p95", (s) => ms(good(s, s.latencies.p95))], ["p99", (s) => ms(good(s, s.latencies.p99))], ["p99.9", (s) => ms(good(s, s.latencies.p999))], ["most", (s) => ms(good(s, s.latencies.max))],
+      ["seen p95", (s) => ms(good(s, s.seen.p95))], ["refused p99", (s) => (s.refused ? ms(s.refusedP99) : "–")],
       ["without connecting", (s) => (s.refused ? ms(s.refusedAnswerP99) : "–")], ["connections", (s) => fmt(s.opened ?? 0)]], run.summaries);
     fill(this.tables.decisions, "Scaling decisions", "▲ and ▼ in the chart of replicas; red in panic mode.", [
       ["at", (d) => clock(d.t)], ["revision", (d) => d.revision, "text"], ["replicas", (d) => `${d.from} → ${d.wanted}`],
