@@ -335,6 +335,7 @@ func TestLoadScalesAWaitingModel(t *testing.T) {
 // starts its services, is answered without a failure, makes its changes, and has its report.
 func TestTheProjectsScenarios(t *testing.T) {
 	w := ownWeir(t, "-f", harness.Path("knative/20-digits.yaml"))
+	revisionOf(t, w, "/v1/models/digits:predict", nil) // first is not about a cold start, which takes long beside all others
 	// Those in one group have the same services.
 	for _, group := range [][]string{
 		{"first"}, {"burst-from-zero", "scale-to-zero"}, {"rollout-under-load"}, {"two-models-one-busy"}, {"overload-busy"}, {"soak"},
