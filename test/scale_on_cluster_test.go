@@ -51,10 +51,10 @@ thresholds:
 }
 
 const (
-	// decideEvery is the autoscaler's tick, lookEvery how often weir load looks.
-	decideEvery, lookEvery = 2.0, 1.0
-	// slowestStart is what a pod may take, on a machine that is busy with other things.
-	slowestStart = 15.0
+	// slack is the autoscaler's tick of 2 s, and the second between two looks.
+	slack = 3.0
+	// slowestStart is what a pod may take to start: with more, nothing would be shown.
+	slowestStart = 10.0
 )
 
 // TestSameReplicasOnBothEngines sends the same arrivals to the same Service on one machine and on the cluster, side by
@@ -87,22 +87,31 @@ func TestSameReplicasOnBothEngines(t *testing.T) {
 	start := slowest(cluster)
 	t.Logf("slowest start of a pod: %.0f s, of a process: %.0f s", start, slowest(local))
 	if start > slowestStart {
-		t.Errorf("a pod took %.0f s to start: that shows nothing", start)
+		t.Errorf("a pod took %.0f s to start: the machine is too busy for this test", start)
 	}
-	off := map[string]string{}
 	for _, what := range []string{"wanted", "ready"} {
+		t.Logf("%s by the second, one machine: %v", what, counts(local[what]))
+		t.Logf("%s by the second, the cluster: %v", what, counts(cluster[what]))
 		for _, s := range local[what] {
-			if least, most := between(cluster[what], s.t-decideEvery-lookEvery, s.t+decideEvery+lookEvery+start); s.n < least-1 || s.n > most+1 {
+			if least, most := between(cluster[what], s.t-slack, s.t+slack+start); s.n < least-1 || s.n > most+1 {
 				t.Errorf("%s at %.0f s: %d on one machine, %d to %d on the cluster", what, s.t, s.n, least, most)
 			}
-			if n := at(cluster[what], s.t); n != s.n {
-				off[what] += fmt.Sprintf(" %.0f s: %d/%d", s.t, s.n, n)
+		}
+		for _, s := range cluster[what] {
+			if least, most := between(local[what], s.t-slack-start, s.t+slack); s.n < least-1 || s.n > most+1 {
+				t.Errorf("%s at %.0f s: %d on the cluster, %d to %d on one machine", what, s.t, s.n, least, most)
 			}
 		}
-		t.Logf("%s differs (one machine/cluster) at%s", what, off[what])
 	}
-	must := engines["local"].must(t, "load", "compare", filepath.Join(out, "local"), filepath.Join(out, "cluster"), "--out", filepath.Join(out, "compare.html"))
-	t.Log(must)
+	t.Log(engines["local"].must(t, "load", "compare", filepath.Join(out, "local"), filepath.Join(out, "cluster"), "--out", filepath.Join(out, "compare.html")))
+}
+
+func counts(steps []step) []int {
+	all := make([]int, len(steps))
+	for i, s := range steps {
+		all[i] = s.n
+	}
+	return all
 }
 
 // step is a number of replicas at a time of a run.
@@ -144,17 +153,15 @@ func between(steps []step, from, to float64) (least, most int) {
 	return least, most
 }
 
-// slowest is the longest time from wanting more replicas to having them.
+// slowest is the longest time from wanting more replicas to having them all.
 func slowest(run map[string][]step) (most float64) {
 	since := -1.0
 	for i, wanted := range run["wanted"] {
 		switch {
-		case run["ready"][i].n >= wanted.n:
-			since = -1
-		case since < 0:
+		case run["ready"][i].n < wanted.n && since < 0:
 			since = wanted.t
-		default:
-			most = max(most, wanted.t-since)
+		case run["ready"][i].n >= wanted.n && since >= 0:
+			most, since = max(most, wanted.t-since), -1
 		}
 	}
 	return most

@@ -15,6 +15,8 @@ func Dial(o kubeconfig.Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	// weir load looks every second, with seven requests; of itself the client lets five a second through.
+	config.QPS, config.Burst = 50, 100
 	serving, err := versioned.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)

@@ -130,7 +130,11 @@ func ComparePNG(w io.Writer, a, b measure.Run) error {
 	if b.Seconds > a.Seconds {
 		longer = b
 	}
-	return picture(w, longer, a.Scenario+" and "+b.Scenario, []panel{
+	title := a.Scenario
+	if b.Scenario != a.Scenario {
+		title += " and " + b.Scenario
+	}
+	return picture(w, longer, title, []panel{
 		both("answered/s", always(func(r measure.Row) float64 { return r.OK })),
 		both("replicas wanted", replicas(func(x measure.RevisionRow) int { return x.Wanted })),
 		both("replicas ready", replicas(func(x measure.RevisionRow) int { return x.Ready })),
