@@ -157,6 +157,7 @@ bench: build ## Measure; the figures go to loadtest/RESULTS.md
 .PHONY: load-results
 load-results: build ## Run the load tests of loadtest/RESULTS.md (14 minutes; SHORT=1: 7) and print their figures
 	@$(PYTHON) loadtest/results.py $(if $(SHORT),--short)
+
 .PHONY: bench-cluster
 bench-cluster: build cluster-packages ## Measure the Kubernetes node (Linux, root); COLD=--cold compiles it anew, too
 	@bin/weir cluster build

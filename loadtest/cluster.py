@@ -72,8 +72,9 @@ class Node:
         return float(took)
 
     def gone(self, name):
-        """Waits until a Service has no pod left."""
-        self.kubectl("wait", "pods", "--selector", f"serving.knative.dev/service={name}", "--for", "delete", "--timeout", "120s")
+        """Waits until a Service is at zero: its pods take no requests any more, although they may take 30 s to end."""
+        self.kubectl("wait", f"deployment/{name}-00001-deployment", "--for", "jsonpath={.spec.replicas}=0", "--timeout", "120s")
+        self.kubectl("wait", f"podautoscaler/{name}-00001", "--for", "condition=Active=False", "--timeout", "120s")
 
     def memory(self):
         """The proportional memory of all processes of the node and the number of them."""

@@ -37,6 +37,8 @@ func (n numbers) decide(d *knative.Decision) {
 
 // autoscaler returns what Knative's autoscaler last came to, by revision.
 func (c *Client) autoscaler(ctx context.Context) (map[string]numbers, error) {
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
 	data, err := c.read(ctx, autoscalerMetrics)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,9 @@ import (
 	"weir.dev/weir/knative"
 )
 
+// tellLimit bounds what is asked of others than the API server itself: when they are busy, the replicas are known anyway.
+const tellLimit = time.Second
+
 var _ knative.Observer = (*Client)(nil)
 
 // Observe returns what runs now, what the replicas use, and the decisions that stand now; the time since which they are
@@ -69,6 +72,8 @@ func (c *Client) Observe(ctx context.Context, _ time.Time) (knative.Observation,
 // usage is what metrics-server says of the pods of these services. Those that are no models, which is the router, are
 // together weir's own.
 func (c *Client) usage(ctx context.Context, services []knative.ServiceStatus) ([]knative.ReplicaUsage, error) {
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
 	data, err := c.read(ctx, "/apis/metrics.k8s.io/v1beta1/namespaces/"+c.namespace+"/pods")
 	if err != nil {
 		return nil, err

@@ -21,7 +21,11 @@ const megabyte = 1 << 20
 // look puts what the engine says into a row.
 func (r *Recorder) look(row *Row, seen *knative.Observation) {
 	row.Revisions = map[string]RevisionRow{}
-	r.run.Unknown = seen.Unknown
+	if r.engine.at.IsZero() {
+		r.run.Unknown = slices.Clone(seen.Unknown)
+	}
+	// What was known once is shown.
+	r.run.Unknown = slices.DeleteFunc(r.run.Unknown, func(f knative.Figure) bool { return !slices.Contains(seen.Unknown, f) })
 	for _, note := range seen.Notes {
 		if !slices.Contains(r.run.Notes, note) {
 			r.run.Notes = append(r.run.Notes, note)
