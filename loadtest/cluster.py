@@ -54,11 +54,14 @@ class Node:
 
     def service(self, name, image, args=(), concurrency=4, most=10, least=0):
         """Applies a Knative Service and waits until it is ready."""
+        container = {"image": f"{self.registry}/{image}", "args": list(args)}
+        if args:
+            container["readinessProbe"] = {"httpGet": {"path": "/readyz"}}  # a function listens before its model is there
         self.kubectl("apply", "-f", "-", stdin=json.dumps({
             "apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"template": {
                 "metadata": {"annotations": {"autoscaling.knative.dev/min-scale": str(least), "autoscaling.knative.dev/max-scale": str(most)}},
-                "spec": {"containerConcurrency": concurrency, "containers": [{"image": f"{self.registry}/{image}", "args": list(args)}]},
+                "spec": {"containerConcurrency": concurrency, "containers": [container]},
             }}}))
         self.kubectl("wait", f"ksvc/{name}", "--for", "condition=Ready", "--timeout", "120s")
 
