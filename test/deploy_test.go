@@ -92,7 +92,7 @@ func TestAFirstDeployThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if a := do(t, req); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(string(a.body), "phoenix-00001 fails: ") {
+	if a := do(t, req); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || !strings.Contains(string(a.body), "revision phoenix-00001 ") {
 		t.Errorf("%d, Retry-After %q: %s", a.status, a.header.Get("Retry-After"), a.body)
 	}
 	w.deploy(t, "phoenix", append(model, "--tag", "better", "--traffic", "50")...)

@@ -136,7 +136,7 @@ func TestCallsAtAModelsOwnAddress(t *testing.T) {
 	infer := func() {
 		in := &inferencepb.ModelInferRequest_InferInputTensor{Name: "x", Datatype: "FP32", Shape: []int64{1}, Contents: &inferencepb.InferTensorContents{Fp32Contents: []float32{1}}}
 		a, err := inferencepb.NewGRPCInferenceServiceClient(conn).ModelInfer(t.Context(), &inferencepb.ModelInferRequest{ModelName: "called", Inputs: []*inferencepb.ModelInferRequest_InferInputTensor{in}})
-		if err != nil || len(a.GetRawOutputContents()) != 1 || !cmp.Equal(float32s(a.GetRawOutputContents()[0]), []float64{2.5}) {
+		if err != nil || len(a.GetOutputs()) != 1 || !cmp.Equal(a.GetOutputs()[0].GetContents().GetFp32Contents(), []float32{2.5}) {
 			t.Errorf("half of 1 plus two: %v, %v", a, err)
 		}
 	}

@@ -31,6 +31,9 @@ const (
 // endpoints for a moment.
 const attempts = 3
 
+// firstWait bounds how long a request waits for a revision that has never been ready.
+const firstWait = 5 * time.Second
+
 // maxRefusal bounds what is read of an answer that is Knative's own and not the function's.
 const maxRefusal = 1 << 10
 
@@ -50,12 +53,13 @@ func (b *Backend) roundTrip(r *http.Request) (*http.Response, error) {
 	t := b.targets[name]
 	cold := t != nil && t.ready == 0 && !t.warm.Load()
 	b.mu.RUnlock()
-	var never error
 	if t == nil || cold {
-		var failed bool
-		if never, failed = b.neverReady(name); never != nil && (failed || t == nil) {
-			return nil, never
+		if err := b.awaitFirst(r.Context(), name); err != nil {
+			return nil, err
 		}
+		b.mu.RLock()
+		t = b.targets[name]
+		b.mu.RUnlock()
 	}
 	if t == nil {
 		return nil, fmt.Errorf("%w: %q", knative.ErrNoRevision, name)
@@ -64,9 +68,6 @@ func (b *Backend) roundTrip(r *http.Request) (*http.Response, error) {
 	res, err := b.try(r, name, t)
 	if err != nil {
 		t.inFlight.Add(-1)
-		if never != nil && errors.Is(err, context.DeadlineExceeded) {
-			return nil, never
-		}
 		return nil, err
 	}
 	if cold {
@@ -76,8 +77,26 @@ func (b *Backend) roundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// neverReady says why a revision is not ready, and whether it has failed, when the activator would let a request wait
-// in vain until its deadline.
+// awaitFirst lets a request wait a little for a revision that has never been ready. The activator would let it wait until
+// its deadline and then not say why.
+func (b *Backend) awaitFirst(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, firstWait)
+	defer cancel()
+	for {
+		changed := b.Changed()
+		never, failed := b.neverReady(name)
+		if never == nil || failed {
+			return never
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return never
+		}
+	}
+}
+
+// neverReady says why a revision has never been ready, and whether it has failed.
 func (b *Backend) neverReady(name string) (_ error, failed bool) {
 	rev, err := b.revisions.Revisions(b.namespace).Get(name)
 	if err != nil {
