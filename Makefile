@@ -82,7 +82,7 @@ test-go:
 	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
 .PHONY: test-cluster cluster-packages
-test-cluster: build cluster-packages ## Build a Kubernetes node with Knative and test on it (Linux, root)
+test-cluster: build cluster-packages build/tools/kn ## Build a Kubernetes node with Knative and test on it (Linux, root)
 	@bin/weir cluster build
 	@$(SAY) "Tests on a Kubernetes node"
 	@cd kind/node/program && go test ./store
@@ -114,6 +114,11 @@ docker-packages: cluster-packages
 	@command -v mmdebstrap >/dev/null || { $(SAY) "mmdebstrap, for the base image, and a library of Docker's"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mmdebstrap libdevmapper1.02.1 >/dev/null; }
 
+# Knative's own client, to test with.
+build/tools/kn: test/tools/kn/go.mod test/tools/kn/go.sum
+	@$(SAY) "kn"
+	@cd test/tools/kn && GOENV=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ knative.dev/client/cmd/kn
+
 # Installed where that can be done without asking, else weir cluster says how.
 cluster-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v containerd >/dev/null; then \
@@ -132,7 +137,7 @@ chromium:
 
 # The behaviour suite on a cluster that runs: KUBECONFIG, WEIR_REGISTRY (HOST:PORT) and WEIR_INGRESS (HOST:PORT) name it.
 # What is only so on one machine (weir up, its processes and its state) has no test there.
-ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|ScaleOnProcessors|SameReplicas
+ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|KnAndKubectl|ScaleOnProcessors|SameReplicas
 .PHONY: suite-on-cluster
 suite-on-cluster:
 	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
