@@ -137,7 +137,7 @@ chromium:
 
 # The behaviour suite on a cluster that runs: KUBECONFIG, WEIR_REGISTRY (HOST:PORT) and WEIR_INGRESS (HOST:PORT) name it.
 # What is only so on one machine (weir up, its processes and its state) has no test there.
-ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|KnAndKubectl|ScaleOnProcessors|SameReplicas
+ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|Kn|ScaleOnProcessors|SameReplicas
 .PHONY: suite-on-cluster
 suite-on-cluster:
 	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test

@@ -79,6 +79,8 @@ type RevisionStatus struct {
 	Concurrency float64 `json:"concurrency"`
 	Queue       int     `json:"queue"`
 	RPS         float64 `json:"rps"`
+	// Unknown are the figures of these that the engine does not tell: their zeros mean nothing.
+	Unknown []Figure `json:"unknown,omitempty"`
 	// Batching says, by signature, whether requests run together. Empty until a replica has told.
 	Batching []report.Batching `json:"batching,omitempty"`
 	// Panic says that the autoscaler is in panic mode.

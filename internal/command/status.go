@@ -1,10 +1,13 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +24,8 @@ func (e *env) status() *cobra.Command {
 		Long: `Show what runs: a line for every revision with its tags, its share of the traffic, replicas ready of those wanted,
 the mean concurrency and the requests per second over the last second, the requests that wait, and its state:
 Ready, Idle (scaled to zero, starts on the first request), Starting or Failed. -o wide adds which signatures run
-requests together, how many at most and what that gains.`,
+requests together, how many at most and what that gains. A dash is what a cluster does not tell: requests at the
+replicas are the autoscaler's figure there, and are no zero where it gives none.`,
 		Example: `  weir status
   weir status -o wide
   weir status imagenet -o json
@@ -32,7 +36,7 @@ requests together, how many at most and what that gains.`,
 			if err != nil {
 				return err
 			}
-			all, err := engine.Status(cmd.Context())
+			all, err := look(cmd.Context(), engine, p)
 			if err != nil {
 				return err
 			}
@@ -52,6 +56,25 @@ requests together, how many at most and what that gains.`,
 	outputFlag(cmd, &out, outputTable, outputWide, outputJSON)
 	placeFlags(cmd, &p)
 	return cmd
+}
+
+// look is what runs, with the load as far as the engine tells it.
+func look(ctx context.Context, engine engine, p place) ([]knative.ServiceStatus, error) {
+	if o, ok := engine.(knative.Observer); ok && p.on == onCluster {
+		// Who may not read what the load comes from still sees the rest.
+		if seen, err := o.Observe(ctx, time.Now()); err == nil {
+			return seen.Services, nil
+		}
+	}
+	return engine.Status(ctx)
+}
+
+// figure is a number, or a dash if the engine does not tell it.
+func figure(r knative.RevisionStatus, f knative.Figure, text string) string {
+	if slices.Contains(r.Unknown, f) {
+		return "-"
+	}
+	return text
 }
 
 // named picks one service by name; the error lists the names there are.
@@ -87,8 +110,8 @@ func printStatus(w io.Writer, all []knative.ServiceStatus, wide bool) error {
 			}
 			rows = append(rows, []string{
 				name, r.Name, dash(strings.Join(r.Tags, ",")), strconv.Itoa(r.Percent) + "%",
-				fmt.Sprintf("%d/%d", r.Ready, r.Wanted), strconv.FormatFloat(r.Concurrency, 'f', 1, 64),
-				strconv.Itoa(r.Queue), strconv.FormatFloat(r.RPS, 'f', 1, 64), string(r.State),
+				fmt.Sprintf("%d/%d", r.Ready, r.Wanted), figure(r, knative.FigureConcurrency, strconv.FormatFloat(r.Concurrency, 'f', 1, 64)),
+				figure(r, knative.FigureQueue, strconv.Itoa(r.Queue)), figure(r, knative.FigureRPS, strconv.FormatFloat(r.RPS, 'f', 1, 64)), string(r.State),
 			})
 			if wide {
 				rows[len(rows)-1] = append(rows[len(rows)-1], batches(r.Batching))

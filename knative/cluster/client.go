@@ -99,7 +99,7 @@ func pointers[T any](items []T) []*T {
 	return out
 }
 
-// Status returns what runs, sorted by name.
+// Status returns what runs, sorted by name. The load is not in it: Observe reads that.
 func (c *Client) Status(ctx context.Context) ([]knative.ServiceStatus, error) {
 	services, err := c.Services(ctx)
 	if err != nil {
@@ -122,7 +122,11 @@ func (c *Client) Status(ctx context.Context) ([]knative.ServiceStatus, error) {
 				o.Events = append(o.Events, eventsOf(rev.Name, events)...)
 			}
 		}
-		out = append(out, observe.Status(o))
+		s := observe.Status(o)
+		for i := range s.Revisions {
+			s.Revisions[i].Unknown = []knative.Figure{knative.FigureConcurrency, knative.FigureQueue, knative.FigureRPS}
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }

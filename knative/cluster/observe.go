@@ -59,6 +59,7 @@ func (c *Client) Observe(ctx context.Context, _ time.Time) (knative.Observation,
 			if n, ok := numbers[rev.Name]; ok {
 				n.decide(&d)
 				rev.Concurrency, rev.Panic = n.panicMetric, n.panics
+				rev.Unknown = []knative.Figure{knative.FigureQueue, knative.FigureRPS}
 			}
 			if scaled {
 				u.decide(&d)
