@@ -34,14 +34,14 @@ func TestCompose(t *testing.T) {
 		e := startEngine(ctx, t)
 		e.build(commands["build"])
 		e.shell(commands["down"]) // of a run that was broken off
-		began := time.Now()
-		e.shell(commands["up"])
-		t.Logf("from images to healthy: %.1f s", time.Since(began).Seconds())
 		e.Cleanup(func() {
 			if e.Failed() && ctx.Err() == nil {
 				e.Log(e.shell("docker compose ps --all; docker compose logs --tail 30"))
 			}
 		})
+		began := time.Now()
+		e.shell(commands["up"])
+		t.Logf("from images to healthy: %.1f s", time.Since(began).Seconds())
 		e.locked()
 		if got := e.shell(commands["curl"]); !strings.Contains(got, "espresso") {
 			t.Errorf("%s\nprints %s", commands["curl"], got)
