@@ -149,11 +149,11 @@ func (rt *Router) askModel(r *http.Request, x *exchange, raw []byte) ([]byte, er
 			header[name] = v
 		}
 	}
-	res, reply, err := rt.sendEvent(ctx, x, header, raw)
+	head, reply, err := rt.sendEvent(ctx, x, header, raw)
 	if err != nil {
 		return nil, err
 	}
-	if res.Header.Get("Content-Type") != event.ApplicationCloudEventsJSON || !json.Valid(reply) {
+	if head.Header.Get("Content-Type") != event.ApplicationCloudEventsJSON || !json.Valid(reply) {
 		return nil, errNoEvent
 	}
 	return reply, nil
@@ -161,8 +161,14 @@ func (rt *Router) askModel(r *http.Request, x *exchange, raw []byte) ([]byte, er
 
 var errNoEvent = &server.Error{Status: http.StatusBadGateway, Message: "the model did not answer with an event"}
 
+// answerHead is what stands before the body of a model's answer.
+type answerHead struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // sendEvent sends an event to x.target and returns the answer, read whole.
-func (rt *Router) sendEvent(ctx context.Context, x *exchange, header http.Header, body []byte) (*http.Response, []byte, error) {
+func (rt *Router) sendEvent(ctx context.Context, x *exchange, header http.Header, body []byte) (answerHead, []byte, error) {
 	req := (&http.Request{
 		Method: http.MethodPost, URL: &url.URL{Scheme: "http", Host: x.target.Revision, Path: "/"},
 		Header: header, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
@@ -173,7 +179,7 @@ func (rt *Router) sendEvent(ctx context.Context, x *exchange, header http.Header
 	defer gauge.Dec()
 	res, err := rt.backend.RoundTrip(req)
 	if err != nil {
-		return nil, nil, backendError(err)
+		return answerHead{}, nil, backendError(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if x.cold = res.Header.Get(knative.HeaderColdStart) == "true"; x.cold {
@@ -181,9 +187,9 @@ func (rt *Router) sendEvent(ctx context.Context, x *exchange, header http.Header
 	}
 	reply, err := io.ReadAll(res.Body)
 	if err != nil {
-		return nil, nil, backendError(err)
+		return answerHead{}, nil, backendError(err)
 	}
-	return res, reply, nil
+	return answerHead{res.StatusCode, res.Header}, reply, nil
 }
 
 // attributeExpiry is CloudEvents' extension for the time after which an event is of no use: an event's deadline.

@@ -202,16 +202,16 @@ func (rt *Router) askLater(ctx context.Context, x *exchange, r later.Request) (l
 		return later.Answer{}, err
 	}
 	defer stop()
-	res, reply, err := rt.sendEvent(ctx, x, r.Header.Clone(), r.Body)
+	head, reply, err := rt.sendEvent(ctx, x, r.Header.Clone(), r.Body)
 	if err != nil {
 		return later.Answer{}, err
 	}
-	answer := later.Answer{Header: laterHeader(res.Header), Body: reply}
-	if !x.event.structured && res.Header.Get("Ce-Type") == "" || x.event.structured && !json.Valid(reply) {
+	answer := later.Answer{Header: laterHeader(head.Header), Body: reply}
+	if !x.event.structured && head.Header.Get("Ce-Type") == "" || x.event.structured && !json.Valid(reply) {
 		return later.Answer{}, errNoEvent
 	}
-	if again(res.StatusCode) {
-		return later.Answer{}, &server.Error{Status: res.StatusCode, Message: string(reply)}
+	if again(head.StatusCode) {
+		return later.Answer{}, &server.Error{Status: head.StatusCode, Message: string(reply)}
 	}
 	return answer, nil
 }
@@ -222,7 +222,7 @@ func again(status int) bool { return status == http.StatusTooManyRequests || sta
 // judgeLater makes an answer of an error that stays, and a failure of one that may not.
 func (rt *Router) judgeLater(x *exchange, e *server.Error) (later.Answer, error) {
 	if again(e.Status) && !x.event.expired() {
-		return later.Answer{}, &later.Failure{Dest: "/v1/models/" + x.target.Model, Code: e.Status, Data: []byte(e.Message[:min(len(e.Message), maxFailure)])}
+		return later.Answer{}, &later.DeliveryError{Dest: "/v1/models/" + x.target.Model, Code: e.Status, Data: []byte(e.Message[:min(len(e.Message), maxFailure)])}
 	}
 	ev, err := newErrorEvent(x, e)
 	if err != nil {

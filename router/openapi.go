@@ -204,9 +204,9 @@ func schemas() object {
 		"name": text, "datatype": text, "shape": list(object{"type": "integer"}), "data": list(anything), "parameters": object{"type": "object"},
 	})
 	return object{
-		schemaAny:       anything,
-		schemaBinary:    object{"type": "string", "contentMediaType": "application/octet-stream"},
-		schemaError:     shape([]string{"error"}, object{"error": text}),
+		schemaAny:    anything,
+		schemaBinary: object{"type": "string", "contentMediaType": "application/octet-stream"},
+		schemaError:  shape([]string{"error"}, object{"error": text}),
 		schemaV1Request: object{"type": "object", "properties": object{"instances": list(anything), "inputs": anything, "signature_name": text},
 			"examples": []object{{"instances": []float64{1, 2, 5}}}},
 		schemaV1Answer:  object{"type": "object", "properties": object{"predictions": list(anything), "outputs": anything}},

@@ -23,13 +23,13 @@ type record struct {
 	Header   http.Header
 	Answered bool `json:",omitempty"`
 	// Failed is why the event goes to the dead letter; nil if it does not.
-	Failed *Failure `json:",omitempty"`
+	Failed *DeliveryError `json:",omitempty"`
 
 	body []byte
 }
 
-// Failure is what the dead letter is told, as Knative tells it.
-type Failure struct {
+// DeliveryError is what the dead letter is told, as Knative tells it.
+type DeliveryError struct {
 	// Dest is where the event could not be brought to.
 	Dest string
 	// Code is the HTTP status of the last answer; zero if there was none.
@@ -38,7 +38,7 @@ type Failure struct {
 	Data []byte
 }
 
-func (f *Failure) Error() string { return fmt.Sprintf("%s: status %d: %s", f.Dest, f.Code, f.Data) }
+func (f *DeliveryError) Error() string { return fmt.Sprintf("%s: status %d: %s", f.Dest, f.Code, f.Data) }
 
 var bucket = []byte("events")
 

@@ -37,7 +37,7 @@ type Answer struct {
 	Body   []byte
 }
 
-// Predict asks the model. Its error means that another try may succeed; a Failure says what goes to the dead letter when
+// Predict asks the model. Its error means that another try may succeed; a DeliveryError says what goes to the dead letter when
 // none does.
 type Predict func(ctx context.Context, r Request) (Answer, error)
 

@@ -214,7 +214,7 @@ func TestPrediction(t *testing.T) {
 		defer mu.Unlock()
 		id := r.Header.Get("Ce-Id")
 		if tries[id]++; id == "hopeless" || tries[id] < 3 {
-			return Answer{}, &Failure{Dest: "/model", Code: 503, Data: []byte("busy")}
+			return Answer{}, &DeliveryError{Dest: "/model", Code: 503, Data: []byte("busy")}
 		}
 		return echo(ctx, r)
 	})

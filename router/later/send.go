@@ -27,31 +27,31 @@ const maxErrorData = 1024
 // send posts a record's event, in binary mode, once. An error that another try cannot mend is permanent.
 func (q *Queue) send(ctx context.Context, to string, r record) error {
 	if to == r.Sink && r.Failed == nil && !q.Allowed(to) {
-		return backoff.Permanent(&Failure{Dest: to, Data: []byte("this sink is not allowed any more")})
+		return backoff.Permanent(&DeliveryError{Dest: to, Data: []byte("this sink is not allowed any more")})
 	}
 	e, err := q.outgoing(ctx, r)
 	if err != nil {
-		return backoff.Permanent(&Failure{Dest: to, Data: []byte(err.Error())})
+		return backoff.Permanent(&DeliveryError{Dest: to, Data: []byte(err.Error())})
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, http.NoBody)
 	if err != nil {
-		return backoff.Permanent(&Failure{Dest: to, Data: []byte(err.Error())})
+		return backoff.Permanent(&DeliveryError{Dest: to, Data: []byte(err.Error())})
 	}
 	if err := cehttp.WriteRequest(binding.WithForceBinary(ctx), binding.ToMessage(e), req); err != nil {
-		return backoff.Permanent(&Failure{Dest: to, Data: []byte(err.Error())})
+		return backoff.Permanent(&DeliveryError{Dest: to, Data: []byte(err.Error())})
 	}
 	cloudevent.EncodeHeader(req.Header)
 	res, err := q.client.Do(req)
 	if err != nil {
-		return &Failure{Dest: to, Data: []byte(err.Error())}
+		return &DeliveryError{Dest: to, Data: []byte(err.Error())}
 	}
 	defer func() { _ = res.Body.Close() }()
 	data, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorData))
-	return q.judge(&Failure{Dest: to, Code: res.StatusCode, Data: data}, res.Header)
+	return q.judge(&DeliveryError{Dest: to, Code: res.StatusCode, Data: data}, res.Header)
 }
 
 // judge says what a sink's status means: which ones are tried again is Knative's choice (kncloudevents.SelectiveRetry).
-func (q *Queue) judge(f *Failure, h http.Header) error {
+func (q *Queue) judge(f *DeliveryError, h http.Header) error {
 	switch code := f.Code; {
 	case code >= 200 && code < 300:
 		return nil
@@ -60,20 +60,20 @@ func (q *Queue) judge(f *Failure, h http.Header) error {
 		return backoff.Permanent(f)
 	}
 	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && seconds > 0 {
-		return &retryAfter{f, &backoff.RetryAfterError{Duration: min(time.Duration(seconds)*time.Second, q.options.MaxBackOff)}}
+		return &retryAfterError{f, &backoff.RetryAfterError{Duration: min(time.Duration(seconds)*time.Second, q.options.MaxBackOff)}}
 	}
 	return f
 }
 
-// retryAfter is a failure with the wait that the other side asked for.
-type retryAfter struct {
-	failure *Failure
+// retryAfterError is a failure with the wait that the other side asked for.
+type retryAfterError struct {
+	failure *DeliveryError
 	after   *backoff.RetryAfterError
 }
 
-func (r *retryAfter) Error() string { return r.failure.Error() }
+func (r *retryAfterError) Error() string { return r.failure.Error() }
 
-func (r *retryAfter) Unwrap() []error { return []error{r.failure, r.after} }
+func (r *retryAfterError) Unwrap() []error { return []error{r.failure, r.after} }
 
 // outgoing is the event to send: the record's with the operator's extensions and, for a dead letter, the reason.
 func (q *Queue) outgoing(ctx context.Context, r record) (*event.Event, error) {

@@ -51,7 +51,7 @@ func (q *Queue) step(ctx, work context.Context, k uint64, r *record) (done bool,
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return true, nil // It is tried anew after the next start.
+			return true, nil //nolint:nilerr // it is tried anew after the next start
 		}
 		r.Failed = failure(r, err)
 		if q.options.DeadLetter == "" {
@@ -78,7 +78,7 @@ func (q *Queue) bury(ctx, work context.Context, k uint64, r *record) error {
 		return err
 	})
 	if err != nil {
-		return nil // The end was asked for.
+		return nil //nolint:nilerr // the end was asked for
 	}
 	q.settled(outcomeDead, r)
 	return q.journal.delete(k)
@@ -107,12 +107,12 @@ func (q *Queue) try(ctx context.Context, places chan struct{}, retries int, once
 }
 
 // failure is what a dead letter is told of err.
-func failure(r *record, err error) *Failure {
+func failure(r *record, err error) *DeliveryError {
 	if p, ok := errors.AsType[*backoff.PermanentError](err); ok {
 		err = p.Unwrap()
 	}
-	if f, ok := errors.AsType[*Failure](err); ok {
+	if f, ok := errors.AsType[*DeliveryError](err); ok {
 		return f
 	}
-	return &Failure{Dest: r.Sink, Data: []byte(err.Error())}
+	return &DeliveryError{Dest: r.Sink, Data: []byte(err.Error())}
 }
