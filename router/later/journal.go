@@ -38,7 +38,9 @@ type DeliveryError struct {
 	Data []byte
 }
 
-func (f *DeliveryError) Error() string { return fmt.Sprintf("%s: status %d: %s", f.Dest, f.Code, f.Data) }
+func (f *DeliveryError) Error() string {
+	return fmt.Sprintf("%s: status %d: %s", f.Dest, f.Code, f.Data)
+}
 
 var bucket = []byte("events")
 
