@@ -178,5 +178,17 @@ bench-speed: build ## Measure router, small model and inputs; profiles
 	@$(HOP)/^weir$$' -cpuprofile build/profiles/cpu.out -memprofile build/profiles/mem.out ./loadtest
 	@go tool pprof -top -nodecount 25 build/profiles/loadtest.test build/profiles/cpu.out
 
+# KServe's router, for BenchmarkKServeRouter: another project's program, built from its own module.
+KSERVE_ROUTER := build/peers/kserve-router
+.PHONY: kserve-router
+kserve-router: $(KSERVE_ROUTER)/router
+$(KSERVE_ROUTER)/router:
+	@$(SAY) "KServe's router (some minutes)"
+	@rm -rf $(KSERVE_ROUTER) && mkdir -p $(KSERVE_ROUTER)/src
+	@cp -r "$$(go mod download -json github.com/kserve/kserve@v0.20.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/." $(KSERVE_ROUTER)/src
+	@chmod -R u+w $(KSERVE_ROUTER)/src
+	@cd $(KSERVE_ROUTER)/src && go build -o ../router ./cmd/router
+	@rm -rf $(KSERVE_ROUTER)/src
+
 clean: ## Remove what was built
 	@rm -rf bin build

@@ -54,8 +54,21 @@ func makeCgroups(name string) error {
 				return err
 			}
 		}
+		if err := weigh(dir); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// weigh gives a new group of the version 1 controller cpu the weight of eight processes: by default all pods together
+// would get as much as one process beside them, and a busy machine would starve the node.
+func weigh(dir string) error {
+	shares := filepath.Join(dir, "cpu.shares")
+	if _, err := os.Stat(shares); err != nil {
+		return nil //nolint:nilerr // Another controller's group, or version 2, where groups do not compete with processes.
+	}
+	return os.WriteFile(shares, []byte("8192"), 0o644)
 }
 
 // removeCgroup removes a group and those below it, which only rmdir can.

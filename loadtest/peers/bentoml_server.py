@@ -1,7 +1,6 @@
 """BentoML with adaptive batching. Started as `bentoml serve bentoml_server:Service`."""
 
 import bentoml
-import numpy as np
 
 
 @bentoml.service(workers=1, traffic={"timeout": 30})
@@ -11,6 +10,6 @@ class Service:
 
         self.model = model
 
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=1000)
-    def predict(self, instances: np.ndarray) -> np.ndarray:
-        return self.model.predict(instances.astype("float32"))
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=60_000)
+    def predict(self, instances: list) -> list:
+        return self.model.predict(self.model.rows(instances)).tolist()

@@ -2,7 +2,6 @@
 
 import kserve
 import model
-import numpy as np
 
 
 class Model(kserve.Model):
@@ -11,7 +10,7 @@ class Model(kserve.Model):
         self.ready = True
 
     def predict(self, payload, headers=None, response_headers=None):
-        return {"predictions": model.predict(np.asarray(payload["instances"], np.float32)).tolist()}
+        return {"predictions": model.predict(model.rows(payload["instances"])).tolist()}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 
 import model
 from mlserver import MLModel, MLServer, ModelSettings, Settings
-from mlserver.codecs import NumpyCodec
+from mlserver.codecs import Base64Codec, NumpyCodec
 from mlserver.settings import ModelParameters
 from mlserver.types import InferenceResponse
 
@@ -14,7 +14,8 @@ class Model(MLModel):
         return True
 
     async def predict(self, payload):
-        rows = NumpyCodec.decode_input(payload.inputs[0]).astype("float32")
+        first = payload.inputs[0]
+        rows = Base64Codec.decode_input(first) if model.JPEG else NumpyCodec.decode_input(first).astype("float32")
         answer = await asyncio.to_thread(model.predict, rows)
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("probabilities", answer)])
 

@@ -3,7 +3,6 @@
 import os
 import signal
 
-import numpy as np
 import ray
 from ray import serve
 
@@ -17,11 +16,11 @@ class Model:
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
     async def run(self, rows):
-        return list(self.model.predict(np.stack(rows)))
+        return list(self.model.predict(rows))
 
     async def __call__(self, request):
         body = await request.json()
-        return {"predictions": [(await self.run(np.asarray(body["instances"], np.float32)[0])).tolist()]}
+        return {"predictions": [(await self.run(self.model.rows(body["instances"])[0])).tolist()]}
 
 
 if __name__ == "__main__":

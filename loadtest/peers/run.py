@@ -3,6 +3,7 @@
     python3 loadtest/peers/run.py                            all of them, digits
     python3 loadtest/peers/run.py --only weir --only kserve
     python3 loadtest/peers/run.py --model imagenet           224x224x3 floats as JSON
+    python3 loadtest/peers/run.py --model imagenet --input jpeg    a photo in base64, its five best classes back
 
 Each server gets a virtual environment of its own below build/peers (a few hundred MB each, made when it is missing). The
 load is hey's closed loop on the same cores. It is not part of the tests."""
@@ -10,6 +11,7 @@ load is hey's closed loop on the same cores. It is not part of the tests."""
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -56,24 +58,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=PEERS, help="this server; may be given again")
     parser.add_argument("--model", choices=("digits", "imagenet"), default="digits")
+    parser.add_argument("--input", choices=("json", "jpeg"), default="json", help="numbers, or a photo in base64")
     parser.add_argument("--seconds", type=int, default=4, help="of load at each number of callers")
     args = parser.parse_args()
+    if args.input == "jpeg" and args.model != "imagenet":
+        parser.error("--input jpeg is for --model imagenet")
     rows = []
     for name in args.only or PEERS:
         print(f"{name} …", file=sys.stderr, flush=True)
-        rows.append(measure(name, PEERS[name], args.model, args.seconds))
-    print(f"| server | {args.model} JSON, predictions/s at c=" + " / ".join(map(str, CALLERS)) + " | resident MB | cold start s |")
+        rows.append(measure(name, PEERS[name], args))
+    print(f"| server | {args.model} {args.input}, predictions/s at c=" + " / ".join(map(str, CALLERS)) + " | resident MB | cold start s |")
     print("| --- | --- | --- | --- |")
     for row in rows:
         print("| " + " | ".join(row) + " |")
 
 
-def measure(name: str, peer: Peer, model: str, seconds: int) -> tuple[str, ...]:
+def measure(name: str, peer: Peer, args: argparse.Namespace) -> tuple[str, ...]:
     """One server's line of the table."""
-    port = free_port()
-    body, url = request_body(model, peer.v2), f"http://127.0.0.1:{port}" + peer.path.format(model=model)
+    port, model = free_port(), args.model
+    body, url = request_body(model, args.input, peer.v2), f"http://127.0.0.1:{port}" + peer.path.format(model=model)
     env = os.environ | {
-        "MODEL": model, "MODEL_DIR": str(ROOT / "build" / "models" / model / "1"), "PORT": str(port), "K_SERVICE": model,
+        "MODEL": model, "MODEL_DIR": str(ROOT / "build" / "models" / model / "1"), "PORT": str(port), "K_SERVICE": model, "MODEL_INPUT": args.input,
         "TF_CPP_MIN_LOG_LEVEL": "3", "LOG_LEVEL": "warn", "PYTHONPATH": str(HERE),
         # Triton's Python backend loads the interpreter as a library.
         "LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR"),
@@ -88,7 +93,7 @@ def measure(name: str, peer: Peer, model: str, seconds: int) -> tuple[str, ...]:
             await_answer(url, body, process, log.name)
             cold = time.monotonic() - begun
             hey(url, data.name, 8, 2)
-            rates = [hey(url, data.name, c, seconds) for c in CALLERS]
+            rates = [hey(url, data.name, c, args.seconds) for c in CALLERS]
             memory = resident(process.pid)
         finally:
             end(process)
@@ -120,7 +125,12 @@ def start_command(name: str, peer: Peer, model: str, port: int) -> list[str]:
     return [str(venv / "bin" / program), *rest]
 
 
-def request_body(model: str, v2: bool) -> str:
+def request_body(model: str, kind: str, v2: bool) -> str:
+    if kind == "jpeg":
+        photo = base64.b64encode((ROOT / "build" / "samples" / "china.jpg").read_bytes()).decode()
+        if v2:
+            return json.dumps({"inputs": [{"name": "image_bytes", "shape": [1, 1], "datatype": "BYTES", "data": [photo]}]})
+        return json.dumps({"signature_name": "image_bytes", "instances": [{"b64": photo}]})
     shape = {"digits": (8, 8, 1), "imagenet": (224, 224, 3)}[model]
     count = shape[0] * shape[1] * shape[2]
     flat = [round((i % 997) / 498.5 - 1, 7) for i in range(count)]
@@ -154,16 +164,23 @@ def hey(url: str, data: str, callers: int, seconds: int) -> float:
     return answered[200] / float(re.search(r"Total:\s+([\d.]+) secs", out)[1])
 
 
-def resident(pid: int) -> float:
-    """MB of a process and all that it started, by session."""
-    total = 0
+def resident(root: int) -> float:
+    """MB of a process and of all that it started; what several share is counted once."""
+    parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if int(fields[3]) == pid:
-            total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        parents[int(stat.parent.name)] = int(fields[1])
+    total = 0
+    for pid in parents:
+        above = pid
+        while above not in (root, 0):
+            above = parents.get(above, 0)
+        if above == root:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1]) * 1024
     return total / 1e6
 
 
