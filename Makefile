@@ -82,7 +82,7 @@ test-go:
 	@go tool gotestsum --format pkgname-and-test-fails -- -race -timeout 20m ./...
 
 .PHONY: test-cluster cluster-packages
-test-cluster: build cluster-packages build/tools/kn ## Build a Kubernetes node with Knative and test on it (Linux, root)
+test-cluster: build cluster-packages build/tools/kn build/tools/func ## Build a Kubernetes node with Knative and test on it (Linux, root)
 	@bin/weir cluster build
 	@$(SAY) "Tests on a Kubernetes node"
 	@cd kind/node/program && go test ./store
@@ -119,6 +119,16 @@ build/tools/kn: test/tools/kn/go.mod test/tools/kn/go.sum
 	@$(SAY) "kn"
 	@cd test/tools/kn && GOENV=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ knative.dev/client/cmd/kn
 
+# Knative's client for functions. Its module replaces others, which only the main module may do: so it is built as one.
+FUNC_VERSION := v0.44.0
+build/tools/func:
+	@$(SAY) "func"
+	@mkdir -p build/tools && rm -rf build/tools/func-src
+	@cp -r "$$(GOENV=off go mod download -json knative.dev/func@$(FUNC_VERSION) | sed -n 's/.*"Dir": "\(.*\)",/\1/p')" build/tools/func-src
+	@chmod -R u+w build/tools/func-src
+	@cd build/tools/func-src && GOENV=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../func ./cmd/func
+	@rm -rf build/tools/func-src
+
 # Installed where that can be done without asking, else weir cluster says how.
 cluster-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v containerd >/dev/null; then \
@@ -137,7 +147,7 @@ chromium:
 
 # The behaviour suite on a cluster that runs: KUBECONFIG, WEIR_REGISTRY (HOST:PORT) and WEIR_INGRESS (HOST:PORT) name it.
 # What is only so on one machine (weir up, its processes and its state) has no test there.
-ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|Kn|ScaleOnProcessors|SameReplicas
+ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|Kn|Kubectl|Func|ScaleOnProcessors|SameReplicas
 .PHONY: suite-on-cluster
 suite-on-cluster:
 	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test

@@ -3,8 +3,10 @@
 package test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,4 +58,49 @@ func TestKn(t *testing.T) {
 		t.Errorf("kn lists\n%s", out)
 	}
 	kn("service", "delete", "knhalf")
+}
+
+// TestKubectl has the API server look at the overlays as they are, with kubectl apply -k. (The namespace that the tests share was made
+// with kubectl apply -k of overlays/kind and this cluster's registry.)
+func TestKubectl(t *testing.T) {
+	w := sharedWeir(t)
+	for _, overlay := range []string{"kind", "gke", "hpa"} {
+		said, err := w.Kubectl(t.Context(), "apply", "-k", harness.Path("knative/overlays", overlay), "--dry-run=server")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"service.serving.knative.dev/router", "service.serving.knative.dev/imagenet", "networkpolicy.networking.k8s.io/"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: no %s in\n%s", overlay, want, said)
+			}
+		}
+	}
+}
+
+// TestFunc deploys the router from the project's func.yaml, under another name: a router that func has made routes as the
+// one that kubectl has made.
+func TestFunc(t *testing.T) {
+	w := sharedWeir(t)
+	declared, err := os.ReadFile(harness.Path("func.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	declared = bytes.Replace(declared, []byte("\nname: router\n"), []byte("\nname: funcrouter\n"), 1)
+	if err := os.WriteFile(filepath.Join(dir, "func.yaml"), declared, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	namespace := strings.Split(w.Addr, ".")[1]
+	function := func(args ...string) {
+		t.Helper()
+		w.client(t, harness.Path("build/tools/func"), append(args, "--namespace", namespace)...)
+	}
+	function("deploy", "--build=false", "--push=false", "--image", registry("router"), "--path", dir)
+	out := w.client(t, "curl", "-sS", "--max-time", "60", "-H", "Host: "+strings.Replace(w.Addr, "router.", "funcrouter.", 1), "-H", "Content-Type: image/jpeg",
+		"--data-binary", "@"+harness.Path("build/samples/china.jpg"), "http://"+os.Getenv("WEIR_INGRESS")+"/v1/models/imagenet:predict")
+	if !strings.Contains(out, "palace") {
+		t.Errorf("a photo by way of func's router: %s", out)
+	}
+	function("delete", "funcrouter")
 }

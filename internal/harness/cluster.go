@@ -18,19 +18,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"weir.dev/weir/knative/cluster/kubeconfig"
 )
@@ -44,7 +39,6 @@ type namespace struct {
 	name    string
 	kube    kubernetes.Interface
 	objects dynamic.Interface
-	kinds   meta.RESTMapper
 }
 
 // Join makes a namespace and deploys the overlays in it, one after the other, each when the one before is ready. Images
@@ -62,11 +56,7 @@ func Join(ctx context.Context, name, dir string, overlays ...string) (*Weir, err
 	if err != nil {
 		return nil, err
 	}
-	groups, err := restmapper.GetAPIGroupResources(kube.Discovery())
-	if err != nil {
-		return nil, err
-	}
-	n := &namespace{name: name, kube: kube, objects: objects, kinds: restmapper.NewDiscoveryRESTMapper(groups)}
+	n := &namespace{name: name, kube: kube, objects: objects}
 	w := &Weir{on: n, ended: make(chan struct{})}
 	_, err = kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
@@ -110,30 +100,24 @@ func appendTo(file, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Apply is kubectl apply -k --server-side in the namespace.
+// Apply is kubectl apply -k in the namespace, with kubectl itself.
 func (w *Weir) Apply(ctx context.Context, dir string) error {
-	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	_, err := w.Kubectl(ctx, "apply", "-k", dir)
+	return err
+}
+
+// Kubectl runs this machine's kubectl, or else the node's, in the namespace and returns what it says.
+func (w *Weir) Kubectl(ctx context.Context, args ...string) (string, error) {
+	program, err := exec.LookPath("kubectl")
 	if err != nil {
-		return err
+		program = Path("build/cluster/programs/bin/kubectl")
 	}
-	for _, res := range made.Resources() {
-		fields, err := res.Map()
-		if err != nil {
-			return err
-		}
-		object := &unstructured.Unstructured{Object: fields}
-		kind := object.GroupVersionKind()
-		mapping, err := w.on.kinds.RESTMapping(kind.GroupKind(), kind.Version)
-		if err != nil {
-			return err
-		}
-		object.SetNamespace(w.on.name)
-		_, err = w.on.objects.Resource(mapping.Resource).Namespace(w.on.name).Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "weir-test", Force: true})
-		if err != nil {
-			return fmt.Errorf("apply %s %s: %w", kind.Kind, object.GetName(), err)
-		}
+	kubectl := exec.CommandContext(ctx, program, append([]string{"--namespace", w.on.name}, args...)...)
+	out, err := kubectl.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
 	}
-	return nil
+	return string(out), nil
 }
 
 // awaitReady waits until all services are ready.
