@@ -152,7 +152,7 @@ func (r *Replica) exec(program string, env []string) error {
 	cmd.Stdout, cmd.Stderr = write, write
 	// A group of its own: a terminal's Ctrl-C reaches the engine only, and the group can be killed as a whole.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		_ = read.Close()
 		return err
 	}
