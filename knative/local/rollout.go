@@ -88,8 +88,8 @@ func (e *Engine) revisionReady(r *revision) {
 	e.wg.Go(func() {
 		e.apply.Lock()
 		defer e.apply.Unlock()
-		if e.revisions[r.rev.Name] != r {
-			return // it was deleted meanwhile
+		if e.ending || e.revisions[r.rev.Name] != r {
+			return // the state folder was given back, or the revision deleted, meanwhile
 		}
 		s := e.services[r.service]
 		e.mu.Lock()
