@@ -31,7 +31,7 @@ func BenchmarkKServeRouter(b *testing.B) {
 		_, _ = w.Write(answer)
 	}))
 	const path = "/v1/models/digits:predict"
-	theirs := startHop(b, exec.Command(kserve, "-graph-json", fmt.Sprintf( //nolint:gosec // It is built by the Makefile.
+	theirs := startHop(b, exec.Command(kserve, "--graph-json", fmt.Sprintf( //nolint:gosec // It is built by the Makefile.
 		`{"nodes": {"root": {"routerType": "Sequence", "steps": [{"serviceUrl": "http://%s%s"}]}}}`, replica, path)), kserveRouterPort)
 	services := filepath.Join(b.TempDir(), "services.yaml")
 	if err := os.WriteFile(services, fmt.Appendf(nil,
@@ -71,9 +71,15 @@ func startHop(b *testing.B, cmd *exec.Cmd, port string) string {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() {
+		defer close(ended)
+		ended <- cmd.Wait()
+	}()
 	b.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGKILL) // KServe's router sleeps for 30 s on SIGTERM.
-		_ = cmd.Wait()
+		for range ended {
+		}
 	})
 	for {
 		if c, err := net.Dial("tcp", addr); err == nil {
@@ -81,8 +87,8 @@ func startHop(b *testing.B, cmd *exec.Cmd, port string) string {
 			return addr
 		}
 		select {
-		case <-b.Context().Done():
-			b.Fatal(b.Context().Err())
+		case err := <-ended:
+			b.Fatalf("%s does not serve: %v", cmd.Path, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
