@@ -119,15 +119,19 @@ build/tools/kn: test/tools/kn/go.mod test/tools/kn/go.sum
 	@$(SAY) "kn"
 	@cd test/tools/kn && GOENV=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ knative.dev/client/cmd/kn
 
-# Knative's client for functions. Its module replaces others, which only the main module may do: so it is built as one.
-FUNC_VERSION := v0.44.0
+# $(call main-program,MODULE@VERSION,PACKAGE): builds the target from a module that replaces others, which only a main module may do.
+define main-program
+	@mkdir -p $(@D) && rm -rf $@-src
+	@cp -r "$$(GOENV=off go mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)",/\1/p')" $@-src
+	@chmod -R u+w $@-src
+	@cd $@-src && GOENV=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ $(2)
+	@rm -rf $@-src
+endef
+
+# Knative's client for functions.
 build/tools/func:
 	@$(SAY) "func"
-	@mkdir -p build/tools && rm -rf build/tools/func-src
-	@cp -r "$$(GOENV=off go mod download -json knative.dev/func@$(FUNC_VERSION) | sed -n 's/.*"Dir": "\(.*\)",/\1/p')" build/tools/func-src
-	@chmod -R u+w build/tools/func-src
-	@cd build/tools/func-src && GOENV=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../func ./cmd/func
-	@rm -rf build/tools/func-src
+	$(call main-program,knative.dev/func@v0.44.0,./cmd/func)
 
 # Installed where that can be done without asking, else weir cluster says how.
 cluster-packages:
@@ -188,17 +192,12 @@ bench-speed: build ## Measure router, small model and inputs; profiles
 	@$(HOP)/^weir$$' -cpuprofile build/profiles/cpu.out -memprofile build/profiles/mem.out ./loadtest
 	@go tool pprof -top -nodecount 25 build/profiles/loadtest.test build/profiles/cpu.out
 
-# KServe's router, for BenchmarkKServeRouter: another project's program, built from its own module.
-KSERVE_ROUTER := build/peers/kserve-router
+# KServe's router, for BenchmarkKServeRouter.
 .PHONY: kserve-router
-kserve-router: $(KSERVE_ROUTER)/router
-$(KSERVE_ROUTER)/router:
+kserve-router: build/peers/kserve-router/router
+build/peers/kserve-router/router:
 	@$(SAY) "KServe's router (some minutes)"
-	@rm -rf $(KSERVE_ROUTER) && mkdir -p $(KSERVE_ROUTER)/src
-	@cp -r "$$(go mod download -json github.com/kserve/kserve@v0.20.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/." $(KSERVE_ROUTER)/src
-	@chmod -R u+w $(KSERVE_ROUTER)/src
-	@cd $(KSERVE_ROUTER)/src && go build -o ../router ./cmd/router
-	@rm -rf $(KSERVE_ROUTER)/src
+	$(call main-program,github.com/kserve/kserve@v0.20.0,./cmd/router)
 
 clean: ## Remove what was built
 	@rm -rf bin build
