@@ -133,9 +133,6 @@ func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange)
 	return rt.forward(w, r, x)
 }
 
-// streamPath is the only method that takes more than one message.
-const streamPath = "/inference.GRPCInferenceService/ModelStreamInfer"
-
 // maxOwnCall bounds a message that the router reads itself.
 const maxOwnCall = 64 << 10
 

@@ -345,7 +345,7 @@ func FuzzPeek(f *testing.F) {
 			if err == nil {
 				_, _ = found.hints()
 			}
-			if path != streamPath {
+			if path != rpc.StreamPath {
 				continue
 			}
 			// What protocol buffers' own reader takes is read in the same way.

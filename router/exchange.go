@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -66,10 +67,18 @@ func (rt *Router) observe(r *http.Request, status int, took time.Duration) {
 // The transport reads it in a goroutine of its own.
 type requestBody struct {
 	io.ReadCloser
-	short  bool // see the function
-	mu     sync.Mutex
-	failed error
-	ended  bool // it was read to its end
+	short   bool // see the function
+	unasked atomic.Bool
+	mu      sync.Mutex
+	failed  error
+	ended   bool // it was read to its end
+}
+
+// abandon ends a Read of a call's body that waits for the client: nobody wants more of it. (What came over HTTP/1 cannot
+// be closed while it is read.)
+func (b *requestBody) abandon() {
+	b.unasked.Store(true)
+	_ = b.Close()
 }
 
 const (
@@ -87,7 +96,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended = true
-	case err != nil && b.failed == nil && !errors.Is(err, http.ErrBodyReadAfterClose):
+	case err != nil && b.failed == nil && !b.unasked.Load() && !errors.Is(err, http.ErrBodyReadAfterClose):
 		b.failed = err
 	}
 	return n, err
@@ -141,6 +150,11 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
 		b.x.answerErr = err
+		if b.x.call && b.x.body != nil {
+			// The transport is done with the answer only when it has stopped reading the request, and ReverseProxy keeps
+			// the transport from closing that.
+			b.x.body.abandon()
+		}
 	}
 	return n, err
 }

@@ -99,7 +99,7 @@ func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		x.body = &requestBody{ReadCloser: r.Body, short: short(r)}
-		if r.URL.Path != streamPath {
+		if r.URL.Path != rpc.StreamPath {
 			// A stream's messages are bounded one by one, by the function.
 			x.body.ReadCloser = http.MaxBytesReader(w, r.Body, limit)
 		}

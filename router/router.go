@@ -91,7 +91,7 @@ func New(o Options) (*Router, error) {
 // Handler returns the router's HTTP handler.
 func (rt *Router) Handler() http.Handler {
 	adapted := server.Adapt(rt.serve, server.Options{
-		Log: &rt.log, Translate: translate, WriteError: rt.writeError, Observe: rt.observe, Fields: fields,
+		Log: &rt.log, Translate: translate, WriteError: rt.writeError, EndError: rpc.EndError, Observe: rt.observe, Fields: fields,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		adapted.ServeHTTP(w, withExchange(r))

@@ -12,6 +12,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"weir.dev/weir/internal/rpc"
+	inferencepb "weir.dev/weir/proto/inference"
 )
 
 // TestServerSentEventsArriveOneByOne lets the replica send its next event only after the client has the last one.
@@ -208,6 +214,30 @@ func TestReplicaLostMidAnswer(t *testing.T) {
 		t.Errorf("the answer %q looks whole", body)
 	}
 	waitFor(t, func() bool { return strings.Contains(f.log.String(), `"status":502`) }, f.log.String)
+}
+
+// TestReplicaLostMidStream ends a gRPC stream whose replica is lost with a status after which clients try again.
+func TestReplicaLostMidStream(t *testing.T) {
+	t.Parallel()
+	f := start(t, Options{Backend: replicaBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		out := rpc.NewWriter(w, r)
+		_ = out.Send(&inferencepb.ModelStreamInferResponse{})
+		_ = out.Flush()
+		panic(http.ErrAbortHandler)
+	})})
+	stream, err := inferencepb.NewGRPCInferenceServiceClient(f.conn(t)).ModelStreamInfer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&inferencepb.ModelInferRequest{ModelName: "imagenet"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ended with %v, want Unavailable", err)
+	}
 }
 
 // waitFor polls at a process's boundary, where there is nothing to wait on.

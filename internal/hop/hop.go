@@ -20,6 +20,8 @@ import (
 
 // Short is up to how many bytes of a body are read whole and written before the answer is read. As many fit into the
 // buffers of any connection, so that a server which answers before it has read everything cannot make both sides wait.
+// It is also up to how many bytes of an answer, if it says how long it is, are there before RoundTrip returns it: a
+// server that is lost halfway through a short answer is an error of RoundTrip, after which another one can be asked.
 const Short = 64 << 10
 
 // patience is how long a connection is waited for that an answer came on before the body was written, as in http.Transport.
@@ -169,6 +171,11 @@ func (e *exchange) ask(message []byte, req *http.Request) (*http.Response, error
 			if resp.Body == http.NoBody {
 				e.end(e.keep)
 				return resp, nil
+			}
+			if n := resp.ContentLength; n > 0 && n <= Short {
+				if _, err := e.conn.in.Peek(int(n)); err != nil {
+					return nil, err
+				}
 			}
 			// Its own Close would read what is left.
 			e.body, resp.Body = resp.Body, e

@@ -151,6 +151,36 @@ func TestAnswersArriveWhole(t *testing.T) {
 }
 
 // TestAnswerBeforeTheBody is a function that answers while it still reads.
+// TestAServerIsLostHalfway breaks answers off after their first half. Who asked learns of it before anything of a short
+// one was passed on.
+func TestAServerIsLostHalfway(t *testing.T) {
+	t.Parallel()
+	tr, url, _ := start(t, func(w http.ResponseWriter, r *http.Request) {
+		size, _ := strconv.Atoi(r.URL.Query().Get("size"))
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(make([]byte, size/2))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	for _, size := range []int{2, Short} {
+		resp, err := tr.RoundTrip(request(t, http.MethodGet, url+"/?size="+strconv.Itoa(size), nil))
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("half of %d bytes: error %v, want EOF", size, err)
+		}
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	resp, err := tr.RoundTrip(request(t, http.MethodGet, url+"/?size="+strconv.Itoa(2*Short), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("half of a long answer: error %v", err)
+	}
+}
+
 func TestAnswerBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	tr, url, _ := start(t, func(w http.ResponseWriter, r *http.Request) {

@@ -87,7 +87,7 @@ func (p *pool) take(ctx context.Context, host string) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: nc, host: host}
-	c.in = bufio.NewReader(c)
+	c.in = bufio.NewReaderSize(c, Short)
 	return c, nil
 }
 

@@ -37,6 +37,9 @@ func IsCall(r *http.Request) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
+// StreamPath is the only method of weir's services in which a message of the answer may wait for the client's next one.
+const StreamPath = "/inference.GRPCInferenceService/ModelStreamInfer"
+
 // check reports why a request cannot be answered as a call.
 func check(r *http.Request) error {
 	wrong := func(status int, message string) error { return &server.Error{Status: status, Message: message} }
@@ -139,6 +142,19 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *server.Error) {
 	h.Set("Content-Type", ContentType)
 	setStatus(h, e)
 	w.WriteHeader(http.StatusOK)
+}
+
+// EndError ends a call whose answer had begun: the trailer says how. What is no call it leaves alone and returns false.
+func EndError(w http.ResponseWriter, r *http.Request, e *server.Error) bool {
+	if r.ProtoMajor < 2 || !IsCall(r) {
+		return false
+	}
+	trailer := http.Header{}
+	setStatus(trailer, e)
+	for name, values := range trailer {
+		w.Header()[http.TrailerPrefix+name] = values
+	}
+	return true
 }
 
 // setStatus says how a call ended; a nil error is a good end.

@@ -24,6 +24,9 @@ type Options struct {
 	Translate func(error) *Error
 	// WriteError answers in the way of a protocol. If nil, the function WriteError.
 	WriteError func(w http.ResponseWriter, r *http.Request, e *Error)
+	// EndError ends an answer that had begun in the way of a protocol, if it returns true. If nil or false, the connection
+	// is broken, or the stream: that alone tells the client that its answer is not whole.
+	EndError func(w http.ResponseWriter, r *http.Request, e *Error) bool
 	// Observe is told of every finished request. If nil, nobody is.
 	Observe func(r *http.Request, status int, took time.Duration)
 	// Fields adds to the access line. If nil, nothing is added.
@@ -75,8 +78,7 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		}
 		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", status).
 			Int64("bytes", rec.bytes).Dur("ms", took).Msg("request")
-		if err != nil && begun && rec.status != status {
-			// The answer had begun: only breaking the connection tells the client that it is not whole.
+		if err != nil && begun && rec.status != status && (o.EndError == nil || !o.EndError(rec, r, answer)) {
 			panic(http.ErrAbortHandler)
 		}
 	})

@@ -167,6 +167,9 @@ func TestAPI(t *testing.T) {
 		}
 		return resp.StatusCode, string(data)
 	}
+	for state := ""; !strings.Contains(state, `"number":1`); { // the run has begun
+		_, state = do("GET", "/api/run", "", nil)
+	}
 	for _, tt := range []struct {
 		name, method, path, body string
 		header                   map[string]string

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"syscall"
+
+	"golang.org/x/net/http2"
 )
 
 // A request is tried at most this often again.
@@ -40,10 +42,11 @@ func refused(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// broken says that the connection to the replica ended before the head of an answer was there.
+// broken says that the connection to the replica, or the stream on it, ended before what is waited for of an answer was there.
 func broken(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	var stream http2.StreamError // net/http has a type of its own, which fills this one
+	return errors.As(err, &op) || errors.As(err, &stream) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		// net/http does not export this one: a kept connection was closed as the request was about to be sent.
 		strings.Contains(err.Error(), "server closed idle connection")

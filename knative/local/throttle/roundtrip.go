@@ -17,8 +17,9 @@ import (
 // RoundTrip sends the request to a replica, whatever req.URL.Host says, once there is one that may take it. The replica
 // is busy with it until the answer's body is closed.
 //
-// A request whose replica is lost before the head of an answer came is tried on another one at most twice: if the
-// replica refused the connection, or if the body can be sent again, whatever the method, as predictions change nothing.
+// A request whose replica is lost before a short answer was there, or the head of a long one, is tried on another one at
+// most twice: if the replica refused the connection, or if the body can be sent again, whatever the method, as
+// predictions change nothing.
 // Up to 1 MiB of a body are kept for this, or its GetBody is used.
 //
 // The errors are knative.ErrOverloaded, ErrNotReady, ErrLost and the context's; context.DeadlineExceeded is the
@@ -134,6 +135,9 @@ func (c *call) send(r *replica, retries int) (*http.Response, error) {
 		out.Body = again
 	}
 	resp, err := c.t.o.Transport.RoundTrip(out)
+	if err == nil && isUnary(c.req) {
+		err = readAhead(resp)
+	}
 	if err != nil {
 		return nil, err
 	}
