@@ -1,0 +1,70 @@
+package batch
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"weir.dev/weir/functions/model"
+)
+
+func sample(sig model.Signature, n int) (map[string]model.Tensor, bool) {
+	return map[string]model.Tensor{"x": floats(1, float32(n)+0.5)}, len(sig.Inputs) == 1
+}
+
+func TestMeasure(t *testing.T) {
+	t.Parallel()
+	linear := func(rows int) time.Duration { return time.Duration(rows) * 5 * time.Millisecond }
+	for _, test := range []struct {
+		name   string
+		model  *fake
+		on     bool
+		reason string
+	}{
+		{"gains", &fake{}, true, "times as fast"},
+		{"gains nothing", &fake{took: linear}, false, "4 rows together are 1.0 times as fast"},
+		{"answers change", &fake{sum: true}, false, "changes with its mates"},
+		{"no rows", &fake{short: true}, false, "for 32 rows"},
+		{"fails", &fake{refuse: 0.5}, false, "bad row"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := New(test.model, Options{})
+				decisions := map[string]Decision{}
+				for _, d := range b.Measure(t.Context(), sample) {
+					decisions[d.Signature] = d
+				}
+				d := decisions[model.DefaultSignature]
+				if d.On != test.on || !strings.Contains(d.Reason, test.reason) || (d.Size > 0) != test.on {
+					t.Errorf("%+v, want on %v because %q", d, test.on, test.reason)
+				}
+				if d := decisions["fixed"]; d.On || !strings.Contains(d.Reason, "cannot be put together") {
+					t.Errorf("%+v", d)
+				}
+				if d := decisions["both"]; d.On || !strings.Contains(d.Reason, "made up") {
+					t.Errorf("%+v", d)
+				}
+			})
+		})
+	}
+}
+
+func TestUnmeasuredIsNotBatched(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		b := New(f, Options{Parallel: 1})
+		var wg sync.WaitGroup
+		for i := range 4 {
+			ask(t, &wg, b, float32(i))
+		}
+		wg.Wait()
+		if got := f.rows(); !slices.Equal(got, []int{1, 1, 1, 1}) || f.most.Load() != 4 {
+			t.Errorf("runs of %v rows, %d at once", got, f.most.Load())
+		}
+	})
+}
