@@ -187,7 +187,7 @@ func (w way) settings(kubectl []string) []step {
 		patch("Knative uses Kourier", "knative-serving", "configmap/config-network",
 			`{"data": {"ingress-class": "kourier.ingress.networking.knative.dev"}}`),
 		patch("the autoscaler shows its numbers", "knative-serving", "configmap/config-observability", `{"data": {"metrics-protocol": "prometheus"}}`),
-		step{why: "which it reads when it starts", args: slices.Concat(kubectl, []string{"--namespace", "knative-serving", "rollout", "restart", "deployment/autoscaler"})},
+		{why: "which it reads when it starts", args: slices.Concat(kubectl, []string{"--namespace", "knative-serving", "rollout", "restart", "deployment/autoscaler"})},
 	}
 	if w.ingress == "" {
 		return append(steps, step{why: "the domain is the ingress's address, by way of sslip.io", args: []string{"sh", "-c",

@@ -31,7 +31,7 @@ func BenchmarkKServeRouter(b *testing.B) {
 		_, _ = w.Write(answer)
 	}))
 	const path = "/v1/models/digits:predict"
-	theirs := startHop(b, exec.Command(kserve, "--graph-json", fmt.Sprintf( //nolint:gosec // It is built by the Makefile.
+	theirs := startHop(b, exec.Command(kserve, "--graph-json", fmt.Sprintf(
 		`{"nodes": {"root": {"routerType": "Sequence", "steps": [{"serviceUrl": "http://%s%s"}]}}}`, replica, path)), kserveRouterPort)
 	services := filepath.Join(b.TempDir(), "services.yaml")
 	if err := os.WriteFile(services, fmt.Appendf(nil,
@@ -39,7 +39,7 @@ func BenchmarkKServeRouter(b *testing.B) {
 		b.Fatal(err)
 	}
 	port := freePort(b)
-	ours := startHop(b, exec.Command(filepath.Join("..", "bin", "router"), "--services", services, "--port", port), port) //nolint:gosec // It is built by the Makefile.
+	ours := startHop(b, exec.Command(filepath.Join("..", "bin", "router"), "--services", services, "--port", port), port)
 	for _, size := range []int{1 << 10, 600 << 10} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
 			body := bytes.Repeat([]byte("y"), size)

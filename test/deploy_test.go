@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,40 +39,7 @@ func halfModel(t *testing.T, w *weir) []string {
 	return []string{"--image", registry("half"), "--model", "/models/half/1"}
 }
 
-// deployHalf deploys half_plus_two for one test.
-func deployHalf(t *testing.T, w *weir, name string, args ...string) {
-	t.Helper()
-	w.deploy(t, name, append(halfModel(t, w), args...)...)
-}
-
 var halfBody = []byte(`{"instances":[1.0,2.0,5.0]}`)
-
-// under asks for half_plus_two without a pause while do runs, and returns the answers by status; 0 is none.
-func (w *weir) under(model string, do func()) map[int]int {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	got, mu := map[int]int{}, sync.Mutex{}
-	var load sync.WaitGroup
-	for range 4 {
-		load.Go(func() {
-			for ctx.Err() == nil {
-				resp, err := http.Post(w.URL("/v1/models/"+model+":predict"), "application/json", bytes.NewReader(halfBody))
-				status := 0
-				if err == nil {
-					status = resp.StatusCode
-					_ = resp.Body.Close()
-				}
-				mu.Lock()
-				got[status]++
-				mu.Unlock()
-			}
-		})
-	}
-	do()
-	stop()
-	load.Wait()
-	return got
-}
 
 // TestAFirstDeployThatFails is answered with 503 and the reason; the next deploy takes the traffic at once, though it
 // asks for half of it only.

@@ -3,6 +3,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +23,39 @@ import (
 	"weir.dev/weir/knative"
 	inferencepb "weir.dev/weir/proto/inference"
 )
+
+// deployHalf deploys half_plus_two for one test.
+func deployHalf(t *testing.T, w *weir, name string, args ...string) {
+	t.Helper()
+	w.deploy(t, name, append(halfModel(t, w), args...)...)
+}
+
+// under asks for half_plus_two without a pause while do runs, and returns the answers by status; 0 is none.
+func (w *weir) under(model string, do func()) map[int]int {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	got, mu := map[int]int{}, sync.Mutex{}
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				resp, err := http.Post(w.URL("/v1/models/"+model+":predict"), "application/json", bytes.NewReader(halfBody))
+				status := 0
+				if err == nil {
+					status = resp.StatusCode
+					_ = resp.Body.Close()
+				}
+				mu.Lock()
+				got[status]++
+				mu.Unlock()
+			}
+		})
+	}
+	do()
+	stop()
+	load.Wait()
+	return got
+}
 
 // TestTheLifeOfAService deploys, asks, looks, reads logs and deletes, as TestDeployOneOfYourOwn does on one machine.
 func TestTheLifeOfAService(t *testing.T) {

@@ -84,33 +84,31 @@ func (b *Backend) awaitFirst(ctx context.Context, name string) error {
 	defer cancel()
 	for {
 		changed := b.Changed()
-		never, failed := b.neverReady(name)
-		if never == nil || failed {
-			return never
+		why, failed := b.neverReady(name)
+		if why == "" {
+			return nil
+		}
+		if failed || ctx.Err() != nil {
+			return &knative.NotReadyError{Reason: why}
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return never
 		}
 	}
 }
 
-// neverReady says why a revision has never been ready, and whether it has failed.
-func (b *Backend) neverReady(name string) (_ error, failed bool) {
+// neverReady says why a revision has never been ready, and whether it has failed; nothing of one that has been, or that is gone.
+func (b *Backend) neverReady(name string) (why string, failed bool) {
 	rev, err := b.revisions.Revisions(b.namespace).Get(name)
 	if err != nil {
-		return nil, false // there is none
+		return "", false // there is none
 	}
 	svc, err := b.services.Services(b.namespace).Get(rev.Labels[serving.ServiceLabelKey])
 	if err != nil {
-		return nil, false // it is being deleted
+		return "", false // it is being deleted
 	}
-	why, failed := observe.FirstStart(rev, svc)
-	if why == "" {
-		return nil, false
-	}
-	return &knative.NotReadyError{Reason: why}, failed
+	return observe.FirstStart(rev, svc)
 }
 
 // try sends the request to one place after the other until one takes it.
