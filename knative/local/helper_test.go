@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -33,18 +34,26 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// helperServer is a small model: it gets ready after DELAY and answers every path with who it is.
+// ticketsVar is a folder; each file in it lets a helper that waits go on once: see tickets.
+const ticketsVar = "WEIR_LOCAL_TICKETS"
+
+// helperServer is a small model: it gets ready, with a ticket if there is a folder of them, and answers every path with who it is.
 //
 //	/work?ms=N   takes N ms
+//	/held?ms=N   takes a ticket, then N ms
 //	/crash       ends the process without an answer
 func helperServer(kind string) {
-	delay, _ := time.ParseDuration(os.Getenv("DELAY"))
 	fmt.Println("loading", kind)
-	<-time.After(delay)
+	if os.Getenv(ticketsVar) != "" {
+		takeTicket()
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(7) })
 	mux.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/held" {
+			takeTicket()
+		}
 		ms, _ := strconv.Atoi(r.URL.Query().Get("ms"))
 		<-time.After(time.Duration(ms) * time.Millisecond)
 		fmt.Fprintf(w, "%d %s %s %s", os.Getpid(), os.Getenv("K_SERVICE"), os.Getenv("K_REVISION"), kind)
@@ -61,6 +70,19 @@ func helperServer(kind string) {
 	<-ctx.Done()
 	_ = srv.Shutdown(context.Background())
 	fmt.Println("ended well")
+}
+
+// takeTicket waits until it has taken a file out of the folder of tickets: whoever removes one has it.
+func takeTicket() {
+	dir := os.Getenv(ticketsVar)
+	for range time.Tick(5 * time.Millisecond) {
+		left, _ := os.ReadDir(dir)
+		for _, ticket := range left {
+			if os.Remove(filepath.Join(dir, ticket.Name())) == nil {
+				return
+			}
+		}
+	}
 }
 
 // helperEngine is an engine in the state folder STATE with one service; it prints the process id of its replica.

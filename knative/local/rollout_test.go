@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -58,17 +57,19 @@ func TestRollout(t *testing.T) {
 	l := w.callers(4, "/work?ms=5", w.follow("a"))
 	await(t, "load", func() bool { return l.answered("v1") > 20 })
 
-	w.apply(helperService("a", "v2", minScale(1), scale(2, 2), delay(400*time.Millisecond)))
-	s := w.service("a")
-	if old, young := revisionOf(s, "a-00001"), revisionOf(s, "a-00002"); old.Percent != 100 || young.Percent != 0 || s.Ready {
-		t.Errorf("before the new revision is ready: %+v", s)
-	}
-	await(t, "the new revision answers", func() bool {
-		if r := revisionOf(w.service("a"), "a-00002"); r.Ready < 2 && r.Percent > 0 && l.answered("v2") == 0 {
-			t.Errorf("traffic before the initial scale: %+v", r)
+	starts := newTickets(t)
+	w.apply(helperService("a", "v2", minScale(2), scale(2, 2), starts.needed))
+	for ready := range 2 {
+		await(t, "replicas of the new revision", func() bool { return revisionOf(w.service("a"), "a-00002").Ready == ready })
+		before := l.answered("v1")
+		await(t, "load goes on", func() bool { return l.answered("v1") > before+20 })
+		s := w.service("a")
+		if old, young := revisionOf(s, "a-00001"), revisionOf(s, "a-00002"); old.Percent != 100 || young.Percent != 0 || s.Ready || l.answered("v2") > 0 {
+			t.Errorf("before the new revision has its initial scale: %+v, %d requests answered by it", s, l.answered("v2"))
 		}
-		return l.answered("v2") > 20
-	})
+		starts.give(t, 1)
+	}
+	await(t, "the new revision answers", func() bool { return l.answered("v2") > 20 })
 	if s := w.service("a"); !s.Ready || revisionOf(s, "a-00002").Percent != 100 {
 		t.Errorf("after: %+v", s)
 	}
@@ -153,26 +154,32 @@ func TestTag(t *testing.T) {
 func TestDeleteDrains(t *testing.T) {
 	t.Parallel()
 	w := begin(t, t.TempDir())
-	w.apply(helperService("a", "serve", concurrency(1), scale(1, 1)))
+	hold := newTickets(t)
+	hold.give(t, 1)
+	w.apply(helperService("a", "serve", concurrency(1), scale(1, 1), hold.needed))
 	w.awaitReady("a")
 	pid, _ := w.must("a-00001", "/")
 	answers := make(chan error, 3)
 	for range 3 {
 		go func() {
-			_, _, err := ask(context.Background(), w, "a-00001", "/work?ms=1500")
+			_, _, err := ask(context.Background(), w, "a-00001", "/held")
 			answers <- err
 		}()
 	}
 	await(t, "two wait", func() bool { return revisionOf(w.service("a"), "a-00001").Queue == 2 })
 	changed := w.Changed()
-	if err := w.Delete(t.Context(), "a"); err != nil {
-		t.Fatal(err)
-	}
+	deleted := make(chan error, 1)
+	go func() { deleted <- w.Delete(context.Background(), "a") }()
 	<-changed
+	await(t, "it is listed no more", func() bool { return w.service("a").Name == "" })
+	hold.give(t, 3)
 	for range 3 {
 		if err := <-answers; err != nil {
 			t.Error(err)
 		}
+	}
+	if err := <-deleted; err != nil {
+		t.Fatal(err)
 	}
 	if alive(pid) {
 		t.Errorf("process %d lives", pid)
@@ -194,11 +201,13 @@ func TestDeleteDrains(t *testing.T) {
 func TestDeleteIsNobodyElsesWait(t *testing.T) {
 	t.Parallel()
 	w := begin(t, t.TempDir())
-	w.apply(helperService("a", "serve", scale(1, 1)))
+	hold := newTickets(t)
+	hold.give(t, 1)
+	w.apply(helperService("a", "serve", scale(1, 1), hold.needed))
 	w.awaitReady("a")
 	answer := make(chan error, 1)
 	go func() {
-		_, _, err := ask(context.Background(), w, "a-00001", "/work?ms=3000")
+		_, _, err := ask(context.Background(), w, "a-00001", "/held")
 		answer <- err
 	}()
 	await(t, "it works", func() bool { return revisionOf(w.service("a"), "a-00001").Concurrency > 0 })
@@ -214,6 +223,7 @@ func TestDeleteIsNobodyElsesWait(t *testing.T) {
 		t.Errorf("deleted before its request was answered: %v", err)
 	default:
 	}
+	hold.give(t, 1)
 	if err := <-answer; err != nil {
 		t.Error(err)
 	}
@@ -242,7 +252,7 @@ func TestNotSaved(t *testing.T) {
 func TestDeleteStarting(t *testing.T) {
 	t.Parallel()
 	w := begin(t, t.TempDir())
-	w.apply(helperService("a", "serve", delay(time.Hour)))
+	w.apply(helperService("a", "serve", newTickets(t).needed))
 	answer := make(chan error, 1)
 	go func() {
 		_, _, err := ask(context.Background(), w, "a-00001", "/")

@@ -88,18 +88,21 @@ func TestScaleUpAndDown(t *testing.T) {
 func TestEndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := begin(t, t.TempDir())
-	w.apply(helperService("a", "serve", minScale(2), concurrency(1)))
+	hold := newTickets(t)
+	hold.give(t, 2)
+	w.apply(helperService("a", "serve", minScale(2), concurrency(1), hold.needed))
 	await(t, "two replicas", func() bool { return revisionOf(w.service("a"), "a-00001").Ready == 2 })
 	pid, _ := w.must("a-00001", "/")
 	// Two at the replicas, two in the queue.
 	answers := make(chan error, 4)
 	for range 4 {
 		go func() {
-			_, _, err := ask(t.Context(), w, "a-00001", "/work?ms=1500")
+			_, _, err := ask(t.Context(), w, "a-00001", "/held?ms=500")
 			answers <- err
 		}()
 	}
 	await(t, "two wait", func() bool { return revisionOf(w.service("a"), "a-00001").Queue == 2 })
+	hold.give(t, 4)
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -128,10 +128,28 @@ func named(revision string) func(*servingv1.Service) {
 	return func(s *servingv1.Service) { s.Spec.Template.Name = revision }
 }
 
-func delay(d time.Duration) func(*servingv1.Service) {
-	return func(s *servingv1.Service) {
-		c := &s.Spec.Template.Spec.Containers[0]
-		c.Env = append(c.Env, corev1.EnvVar{Name: "DELAY", Value: d.String()})
+// tickets let a test say when helpers go on, however slow the machine is: a replica takes one before it gets ready, and so does
+// a request to /held.
+type tickets string
+
+func newTickets(t *testing.T) tickets { return tickets(t.TempDir()) }
+
+func (dir tickets) needed(s *servingv1.Service) {
+	c := &s.Spec.Template.Spec.Containers[0]
+	c.Env = append(c.Env, corev1.EnvVar{Name: ticketsVar, Value: string(dir)})
+}
+
+// give lets n go on.
+func (dir tickets) give(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		f, err := os.CreateTemp(string(dir), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

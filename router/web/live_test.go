@@ -15,10 +15,7 @@ import (
 const lite0 = ".revision[data-revision=imagenet-00001]"
 
 // inked counts the pixels of the chart of requests per second that are drawn.
-const inked = `(() => { const c = document.querySelector("` + lite0 + ` .chart:nth-child(4) canvas"),
-	copy = new OffscreenCanvas(c.width, c.height).getContext("2d", {willReadFrequently: true});
-	copy.drawImage(c, 0, 0);
-	return copy.getImageData(0, 0, c.width, c.height).data.filter((x, i) => i % 4 === 3 && x > 0).length; })()`
+var inked = pixels(lite0+" .chart:nth-child(4) canvas") + `.filter((x, i) => i % 4 === 3 && x > 0).length`
 
 func testLive(t *testing.T, b *browser.Browser) {
 	f := newFakeRouter(t)

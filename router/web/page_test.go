@@ -86,3 +86,11 @@ func waitStreams(t testing.TB, f *fakeRouter, n int) {
 		}
 	}
 }
+
+// pixels is JavaScript for the bytes of a canvas. They are read from a copy: of a canvas that is read twice, as it is where a
+// test waits for what is drawn, Chromium complains.
+func pixels(canvas string) string {
+	return `((c) => { const copy = new OffscreenCanvas(c.width, c.height).getContext("2d", {willReadFrequently: true});
+		copy.drawImage(c, 0, 0);
+		return copy.getImageData(0, 0, c.width, c.height).data; })(document.querySelector("` + canvas + `"))`
+}

@@ -201,8 +201,7 @@ func testVector(t *testing.T, b *browser.Browser) {
 	choose(tab, "#model", "embed")
 	tab.WaitText(".vector", "1280")
 	tab.WaitFor(`[...document.querySelectorAll(".vector dd")].every((d) => /^[\d.]+$/.test(d.textContent))`)
-	tab.WaitFor(`(() => { const c = document.querySelector(".vector canvas"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-		return c.width > 300 && d.some((x) => x > 0); })()`)
+	tab.WaitFor(`document.querySelector(".vector canvas").width > 300 && ` + pixels(".vector canvas") + `.some((x) => x > 0)`)
 	// A clipboard needs a permission that a headless browser does not give: what is written is caught instead.
 	tab.Eval(`navigator.clipboard.writeText = async (text) => { window.copied = text; }`, nil)
 	tab.Do(chromedp.Click(".vector button", chromedp.ByQuery))
