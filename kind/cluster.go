@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"weir.dev/weir/kind/install"
 	"weir.dev/weir/kind/node"
@@ -61,6 +60,8 @@ type Info struct {
 	Host       string `json:"host,omitempty"`    // where pods reach this machine, if that is known
 	GKE        *GKE   `json:"gke,omitempty"`
 	Ready      bool   `json:"ready"` // the API server answers
+	// Usage is nil unless Status found that it answers; it is not kept.
+	Usage *Usage `json:"usage,omitempty"`
 }
 
 // way is how the cluster is made; the kubeconfig is the one that the tool writes.
@@ -229,7 +230,7 @@ func Down(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Status is how the cluster of the state folder is reached and whether it answers.
+// Status is how the cluster of the state folder is reached, whether it answers and, if so, how much of it is in use.
 func Status(ctx context.Context, state string) (Info, error) {
 	info, err := load(state)
 	if err != nil {
@@ -239,18 +240,22 @@ func Status(ctx context.Context, state string) (Info, error) {
 	if err != nil {
 		return info, nil //nolint:nilerr // it was never up: the kubeconfig is not there
 	}
-	info.Ready = answers(ctx, config)
-	return info, nil
-}
-
-// answers says whether the API server is ready.
-func answers(ctx context.Context, config *rest.Config) bool {
 	config.Timeout = 3 * time.Second
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return false
+		return info, err
 	}
-	return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() == nil
+	read := client.Discovery().RESTClient()
+	if info.Ready = read.Get().AbsPath("/readyz").Do(ctx).Error() == nil; info.Ready {
+		info.Usage = usageOf(ctx, client, func(ctx context.Context) ([]byte, error) {
+			said := read.Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes").Do(ctx)
+			if err := said.Error(); err != nil {
+				return nil, err // Raw's would not have the API server's words
+			}
+			return said.Raw()
+		})
+	}
+	return info, nil
 }
 
 // Plan writes the commands that Up would run, as a shell script.

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -106,8 +107,10 @@ func (e *env) clusterStatus(state *string) *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how the cluster is reached and whether it answers",
-		Args:  cobra.NoArgs,
+		Short: "Show how the cluster is reached, whether it answers and what runs on it",
+		Long: `Show how the cluster is reached and whether it answers; of one that does, each node's memory in use, as metrics-server
+says, of what it has for pods, and the pods of each namespace that have not ended.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, err := kind.Status(cmd.Context(), *state)
 			if err != nil {
@@ -152,8 +155,42 @@ func printCluster(w io.Writer, info kind.Info) error {
 			rows = append(rows, row)
 		}
 	}
+	if u := info.Usage; u != nil {
+		rows = append(rows, usageRows(u)...)
+	}
 	return table(w, rows)
 }
+
+// usageRows are the cluster's nodes and namespaces, the first of each behind what they are.
+func usageRows(u *kind.Usage) [][]string {
+	var rows [][]string
+	for _, n := range u.Nodes {
+		used := "-"
+		if n.Used != nil {
+			used = gibibytes(*n.Used)
+		}
+		rows = append(rows, []string{"", n.Name, used + " of " + gibibytes(n.Memory) + " GiB"})
+	}
+	if len(u.Nodes) > 0 {
+		rows[0][0] = "memory"
+	}
+	for i, n := range u.Namespaces {
+		row := []string{"", n.Name, strconv.Itoa(n.Pods)}
+		if i == 0 {
+			row[0] = "pods"
+		}
+		if n.Ready < n.Pods {
+			row[2] += fmt.Sprintf(", %d not ready", n.Pods-n.Ready)
+		}
+		rows = append(rows, row)
+	}
+	for _, why := range u.Unknown {
+		rows = append(rows, []string{"not known", why})
+	}
+	return rows
+}
+
+func gibibytes(n int64) string { return strconv.FormatFloat(float64(n)/(1<<30), 'f', 1, 64) }
 
 // say tells about one step.
 func (e *env) say(format string, args ...any) { fmt.Fprintf(e.err, format+"\n", args...) }
