@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -12,7 +13,6 @@ import (
 	"weir.dev/weir/internal/server"
 	inferencepb "weir.dev/weir/proto/inference"
 	_ "weir.dev/weir/proto/serving" // for reflection
-	"weir.dev/weir/router/route"
 )
 
 // callServices are the gRPC services that the router and its models answer together.
@@ -23,7 +23,7 @@ var callServices = []string{
 // ownCall is a gRPC method that the router answers itself: a new request, and the answer to it.
 type ownCall struct {
 	request func() proto.Message
-	answer  func(req proto.Message) (proto.Message, error)
+	answer  func(ctx context.Context, req proto.Message) (proto.Message, error)
 }
 
 func (rt *Router) ownCalls() map[string]ownCall {
@@ -32,17 +32,17 @@ func (rt *Router) ownCalls() map[string]ownCall {
 	return map[string]ownCall{
 		v2 + "ServerLive": {
 			func() proto.Message { return &inferencepb.ServerLiveRequest{} },
-			func(proto.Message) (proto.Message, error) { return &inferencepb.ServerLiveResponse{Live: true}, nil },
+			func(context.Context, proto.Message) (proto.Message, error) { return &inferencepb.ServerLiveResponse{Live: true}, nil },
 		},
 		v2 + "ServerReady": {
 			func() proto.Message { return &inferencepb.ServerReadyRequest{} },
-			func(proto.Message) (proto.Message, error) {
+			func(context.Context, proto.Message) (proto.Message, error) {
 				return &inferencepb.ServerReadyResponse{Ready: routed()}, nil
 			},
 		},
 		v2 + "ServerMetadata": {
 			func() proto.Message { return &inferencepb.ServerMetadataRequest{} },
-			func(proto.Message) (proto.Message, error) {
+			func(context.Context, proto.Message) (proto.Message, error) {
 				return &inferencepb.ServerMetadataResponse{Name: serverName, Version: rt.version, Extensions: extensions}, nil
 			},
 		},
@@ -52,11 +52,11 @@ func (rt *Router) ownCalls() map[string]ownCall {
 		},
 		v2 + "RepositoryModelUnload": {
 			func() proto.Message { return &inferencepb.RepositoryModelUnloadRequest{} },
-			func(proto.Message) (proto.Message, error) { return nil, errUnload },
+			func(context.Context, proto.Message) (proto.Message, error) { return nil, errUnload },
 		},
 		"/grpc.health.v1.Health/Check": {
 			func() proto.Message { return &healthpb.HealthCheckRequest{} },
-			func(req proto.Message) (proto.Message, error) {
+			func(_ context.Context, req proto.Message) (proto.Message, error) {
 				return health(req.(*healthpb.HealthCheckRequest).GetService(), routed())
 			},
 		},
@@ -77,7 +77,7 @@ func health(service string, serving bool) (proto.Message, error) {
 	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
 }
 
-func (rt *Router) indexCall(req proto.Message) (proto.Message, error) {
+func (rt *Router) indexCall(_ context.Context, req proto.Message) (proto.Message, error) {
 	entries, err := rt.index(req.(*inferencepb.RepositoryIndexRequest).GetReady())
 	if err != nil {
 		return nil, err
@@ -89,19 +89,23 @@ func (rt *Router) indexCall(req proto.Message) (proto.Message, error) {
 	return answer, nil
 }
 
+func (own ownCall) serve(w http.ResponseWriter, r *http.Request) error {
+	in, err := rpc.NewReader(r, maxOwnCall)
+	if err != nil {
+		return err
+	}
+	body, err := in.Single()
+	if err != nil {
+		return bodyError(r.Context(), err)
+	}
+	req := own.request()
+	return rpc.Answer(w, r, body, req, func() (proto.Message, error) { return own.answer(r.Context(), req) })
+}
+
 // serveCall answers a gRPC call, or sends it on to the model that its first message names.
 func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange) error {
 	if own, ok := rt.calls[r.URL.Path]; ok {
-		in, err := rpc.NewReader(r, maxOwnCall)
-		if err != nil {
-			return err
-		}
-		body, err := in.Single()
-		if err != nil {
-			return bodyError(r.Context(), err)
-		}
-		req := own.request()
-		return rpc.Answer(w, r, body, req, func() (proto.Message, error) { return own.answer(req) })
+		return own.serve(w, r)
 	}
 	if rt.reflection.Serves(r.URL.Path) {
 		rt.reflection.ServeHTTP(w, r)
@@ -119,9 +123,16 @@ func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange)
 		return err
 	}
 	defer done()
-	hints, err := rt.peek(r, where)
+	name, err := rt.peek(r, where)
 	if err != nil {
 		return bodyError(r.Context(), err)
+	}
+	if name.name == "" && r.URL.Path == callStatistics {
+		return ownCall{func() proto.Message { return &inferencepb.ModelStatisticsRequest{} }, rt.statisticsCall}.serve(w, r)
+	}
+	hints, err := name.hints()
+	if err != nil {
+		return err
 	}
 	if err := rt.pick(w, r, x, hints); err != nil {
 		return err
@@ -161,19 +172,18 @@ var namesModel = func() map[string]modelField {
 }()
 
 // peek reads as much of the first message as names the model, and puts it back.
-func (rt *Router) peek(r *http.Request, where modelField) (route.Hints, error) {
+func (rt *Router) peek(r *http.Request, where modelField) (found modelName, err error) {
 	in, err := rpc.NewReader(r, rt.limits.Body)
 	if err != nil {
-		return route.Hints{}, err
+		return found, err
 	}
-	var found modelName
 	body, err := in.Peek(r.Body, func(message []byte, whole bool) (enough bool, err error) {
 		found, enough, err = where.find(message, whole)
 		return enough, err
 	})
 	if err != nil {
-		return route.Hints{}, err
+		return found, err
 	}
 	r.Body = body
-	return found.hints()
+	return found, nil
 }

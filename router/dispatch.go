@@ -37,6 +37,7 @@ func (rt *Router) ownPaths() map[string]ownPath {
 		"/v1/models":           {reads, rt.listV1},
 		"/v2":                  {reads, rt.serverV2},
 		"/v2/models":           {reads, rt.listV2},
+		pathStatistics:         {reads, rt.statisticsV2},
 		"/v2/repository/index": {writes, rt.indexV2},
 		"/v2/health/live":      {reads, func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, map[string]bool{"live": true}) }},
 		"/v2/health/ready": {reads, func(w http.ResponseWriter, _ *http.Request) error {
@@ -98,7 +99,7 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return &server.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no %s here: expected "+
-		"/v1/models[/M[/versions/V|/labels/L][:predict|:classify|:regress|/metadata]], /v2[/models[/M[/versions/V][/infer|/ready|/config|/stats]]], "+
+		"/v1/models[/M[/versions/V|/labels/L][:predict|:classify|:regress|/metadata]], /v2[/models[/stats|/M[/versions/V][/infer|/ready|/config|/stats]]], "+
 		"/v2/health/live|ready, /v2/repository/index, POST / or /events for CloudEvents, /home, /openapi, /healthz, /readyz or /metrics", clip(path))}
 }
 

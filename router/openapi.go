@@ -54,6 +54,7 @@ func operations() []operation {
 		{http.MethodGet, "/v2/health/live", "Whether the server runs", nil, schemaAny, nil},
 		{http.MethodGet, "/v2/health/ready", "Whether the server takes requests", nil, schemaAny, nil},
 		{http.MethodGet, "/v2/models", "The models' names", nil, schemaAny, nil},
+		{http.MethodGet, pathStatistics, "The statistics of every model that has a replica, as Triton has them", nil, schemaAny, nil},
 		{http.MethodPost, "/v2/repository/index", "Every version of every model, as Triton lists them", anything, schemaAny, nil},
 		{http.MethodPost, "/v2/repository/models/{model}/load", "Wake a model", anything, schemaAny, nil},
 		{http.MethodPost, "/events", "Ask with a CloudEvent: the answer is one, too", event, schemaEvent, nil},

@@ -35,6 +35,7 @@ const (
 func parsePath(path string) (c call, ok bool, err error) {
 	var rest string
 	switch {
+	case trimSlash(path) == pathStatistics:
 	case strings.HasPrefix(path, prefixRepository):
 		return parseRepository(path[len(prefixRepository):])
 	case strings.HasPrefix(path, prefixV1):

@@ -121,6 +121,12 @@ def test_statistics(triton, digits):
     before = count()
     client.infer("digits", [tensor(module, "images", digits)])
     assert count() >= before + 2
+    # Without a name: all that have a replica.
+    if module is th:
+        stats = {s["name"]: int(s["inference_count"]) for s in client.get_inference_statistics()["model_stats"]}
+    else:
+        stats = {s.name: s.inference_count for s in client.get_inference_statistics().model_stats}
+    assert stats["digits"] >= before + 2
 
 
 def test_tag(triton, coffee):
