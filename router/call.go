@@ -1,7 +1,9 @@
 package router
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -9,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"weir.dev/weir/internal/hop"
 	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
 	inferencepb "weir.dev/weir/proto/inference"
@@ -32,7 +35,9 @@ func (rt *Router) ownCalls() map[string]ownCall {
 	return map[string]ownCall{
 		v2 + "ServerLive": {
 			func() proto.Message { return &inferencepb.ServerLiveRequest{} },
-			func(context.Context, proto.Message) (proto.Message, error) { return &inferencepb.ServerLiveResponse{Live: true}, nil },
+			func(context.Context, proto.Message) (proto.Message, error) {
+				return &inferencepb.ServerLiveResponse{Live: true}, nil
+			},
 		},
 		v2 + "ServerReady": {
 			func() proto.Message { return &inferencepb.ServerReadyRequest{} },
@@ -171,19 +176,28 @@ var namesModel = func() map[string]modelField {
 	return methods
 }()
 
-// peek reads as much of the first message as names the model, and puts it back.
+// peek reads as much of the first message as names the model, and puts it back. A short unary call is read to its end, so that
+// it can be sent on in one piece, and again if a replica is lost.
 func (rt *Router) peek(r *http.Request, where modelField) (found modelName, err error) {
 	in, err := rpc.NewReader(r, rt.limits.Body)
 	if err != nil {
 		return found, err
 	}
-	body, err := in.Peek(r.Body, func(message []byte, whole bool) (enough bool, err error) {
+	short := int64(hop.Short)
+	if r.URL.Path == rpc.StreamPath {
+		short = 0
+	}
+	start, err := in.Peek(r.Body, short, func(message []byte, whole bool) (enough bool, err error) {
 		found, enough, err = where.find(message, whole)
 		return enough, err
 	})
 	if err != nil {
 		return found, err
 	}
-	r.Body = body
+	r.Body = start.Body
+	if start.All != nil {
+		r.ContentLength = int64(len(start.All))
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(start.All)), nil }
+	}
 	return found, nil
 }

@@ -33,7 +33,7 @@ func serveReady(s *Server, _ *state, w http.ResponseWriter, r *http.Request) err
 	if s.report != nil {
 		said = s.report()
 	}
-	said.Ready = true
+	said.Ready, said.WholeCalls = true, true
 	body, err := json.Marshal(said)
 	if err != nil {
 		return err

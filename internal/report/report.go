@@ -6,6 +6,8 @@ import "time"
 // Replica is a report. A program that is no function of weir gives none.
 type Replica struct {
 	Ready bool `json:"ready"`
+	// WholeCalls says that the program takes a short unary gRPC call in one piece, as package rpc has it.
+	WholeCalls bool `json:"whole_calls,omitempty"`
 	// Began is when the program's own code began to run: after the libraries were loaded.
 	Began time.Time `json:"began"`
 	// Load and Warm are the seconds that it then took to load the model and to warm it up.

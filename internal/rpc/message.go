@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -28,6 +29,7 @@ type Reader struct {
 	in       io.Reader
 	limit    int64
 	encoding string
+	whole    bool
 }
 
 // NewReader reads the messages of the call r from its body, none over limit bytes, before and after decompression. It
@@ -40,7 +42,7 @@ func NewReader(r *http.Request, limit int64) (*Reader, error) {
 	if encoding != "" && encoding != "identity" && encoding != gzipName {
 		return nil, &server.Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("grpc-encoding %q is not supported: expected gzip or identity", encoding)}
 	}
-	return &Reader{in: r.Body, limit: limit, encoding: encoding}, nil
+	return &Reader{in: r.Body, limit: limit, encoding: encoding, whole: isWhole(r)}, nil
 }
 
 // Head reads the prefix of the next message and returns it with the message's length and whether it is compressed. At
@@ -66,6 +68,13 @@ func (r *Reader) Head() (head [Prefix]byte, length int64, compressed bool, err e
 
 // Next reads the next message, decompressed; io.EOF after the last one.
 func (r *Reader) Next() ([]byte, error) {
+	if r.whole {
+		return nil, broken("only a unary call comes in one piece")
+	}
+	return r.next()
+}
+
+func (r *Reader) next() ([]byte, error) {
 	_, length, compressed, err := r.Head()
 	if err != nil {
 		return nil, err
@@ -77,16 +86,28 @@ func (r *Reader) Next() ([]byte, error) {
 	return Decompress(message, r.limit)
 }
 
+// Start is the beginning of a call that was looked at.
+type Start struct {
+	// Body gives all of the call, as it came.
+	Body io.ReadCloser
+	// All is all of the call if it was short; nil otherwise.
+	All []byte
+}
+
 // Peek shows the beginning of the first message to look, which says whether it has seen enough: what there is of the
-// message, decompressed, and whether that is all of it. It returns a body from which all of the call can be read, as it
-// came. A message in which look never sees enough is read to its end.
-func (r *Reader) Peek(body io.ReadCloser, look func(message []byte, whole bool) (enough bool, err error)) (io.ReadCloser, error) {
+// message, decompressed, and whether that is all of it. A message in which look never sees enough is read to its end. A call
+// that is one message is read whole if that takes no more than short bytes; a stream, whose client may wait for an answer
+// before it goes on, wants 0.
+func (r *Reader) Peek(body io.ReadCloser, short int64, look func(message []byte, whole bool) (enough bool, err error)) (Start, error) {
 	head, length, compressed, err := r.Head()
 	if errors.Is(err, io.EOF) {
-		return nil, broken("the call has no message")
+		return Start{}, broken("the call has no message")
 	}
 	if err != nil {
-		return nil, err
+		return Start{}, err
+	}
+	if length+Prefix <= short {
+		return r.peekAll(body, head, length, look)
 	}
 	seen := bytes.NewBuffer(append(make([]byte, 0, min(length, firstLook)+Prefix), head[:]...))
 	for next := min(length, firstLook); ; next = min(length-int64(seen.Len())+Prefix, 4*next) {
@@ -94,27 +115,55 @@ func (r *Reader) Peek(body io.ReadCloser, look func(message []byte, whole bool) 
 			next = length
 		}
 		if _, err := io.CopyN(seen, r.in, next); err != nil {
-			return nil, whole(err)
+			return Start{}, cutShort(err)
 		}
 		message := seen.Bytes()[Prefix:]
 		complete := int64(len(message)) == length
 		if compressed {
 			if message, err = Decompress(message, r.limit); err != nil {
-				return nil, err
+				return Start{}, err
 			}
 		}
 		enough, err := look(message, complete)
 		if err != nil {
-			return nil, err
+			return Start{}, err
 		}
 		if enough || complete {
-			return again{io.MultiReader(seen, body), body}, nil
+			return Start{Body: again{io.MultiReader(seen, body), body}}, nil
 		}
 	}
 }
 
 // firstLook is how much of a message is read before the first look at it.
 const firstLook = 4 << 10
+
+// peekAll is Peek of a short message.
+func (r *Reader) peekAll(body io.ReadCloser, head [Prefix]byte, length int64, look func(message []byte, whole bool) (bool, error)) (Start, error) {
+	call := make([]byte, Prefix+length+1) // one more to see the end
+	copy(call, head[:])
+	if _, err := io.ReadFull(r.in, call[Prefix:Prefix+length]); err != nil {
+		return Start{}, cutShort(err)
+	}
+	message := call[Prefix : Prefix+length]
+	var err error
+	if head[0] == 1 {
+		if message, err = Decompress(message, r.limit); err != nil {
+			return Start{}, err
+		}
+	}
+	if _, err := look(message, true); err != nil {
+		return Start{}, err
+	}
+	switch _, err := io.ReadFull(r.in, call[Prefix+length:]); {
+	case err == nil:
+		// What follows is for the function to refuse.
+		return Start{Body: again{io.MultiReader(bytes.NewReader(call), body), body}}, nil
+	case !errors.Is(err, io.EOF):
+		return Start{}, err
+	}
+	call = call[:Prefix+length]
+	return Start{Body: again{bytes.NewReader(call), body}, All: call}, nil
+}
 
 type again struct {
 	io.Reader
@@ -127,16 +176,16 @@ func (r *Reader) body(length int64) ([]byte, error) {
 		// The usual case: one piece of memory of the right size.
 		message := make([]byte, length)
 		_, err := io.ReadFull(r.in, message)
-		return message, whole(err)
+		return message, cutShort(err)
 	}
 	b.Grow(reserve)
 	if _, err := io.CopyN(&b, r.in, length); err != nil {
-		return nil, whole(err)
+		return nil, cutShort(err)
 	}
 	return b.Bytes(), nil
 }
 
-func whole(err error) error {
+func cutShort(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return broken("a message is shorter than its prefix says")
 	}
@@ -145,7 +194,7 @@ func whole(err error) error {
 
 // Single reads the only message of a unary call.
 func (r *Reader) Single() ([]byte, error) {
-	message, err := r.Next()
+	message, err := r.next()
 	if errors.Is(err, io.EOF) {
 		return nil, broken("the call has no message")
 	}
@@ -185,36 +234,63 @@ func broken(message string) error {
 type Writer struct {
 	w        http.ResponseWriter
 	compress bool
+	whole    bool
 	begun    bool
 }
 
 // NewWriter answers the call r: compressed as the call was, if it says that it takes that.
 func NewWriter(w http.ResponseWriter, r *http.Request) *Writer {
-	return &Writer{w: w, compress: r.Header.Get(headerEncoding) == gzipName && strings.Contains(r.Header.Get(headerAccept), gzipName)}
+	return &Writer{w: w, whole: isWhole(r), compress: r.Header.Get(headerEncoding) == gzipName && strings.Contains(r.Header.Get(headerAccept), gzipName)}
 }
 
 // Send writes one message. A client that is gone is nobody's error.
 func (w *Writer) Send(m proto.Message) error {
-	framed, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, Prefix, Prefix+proto.Size(m)), m)
+	framed, err := w.frame(m)
 	if err != nil {
-		return fmt.Errorf("encode %T: %w", m, err)
+		return err
 	}
 	w.begin()
+	_, _ = w.w.Write(framed)
+	return nil
+}
+
+// finish writes the only message of an answer and ends the call well.
+func (w *Writer) finish(m proto.Message) error {
+	framed, err := w.frame(m)
+	if err != nil {
+		return err
+	}
+	if w.whole {
+		h := w.w.Header()
+		setStatus(h, nil)
+		h.Set("Content-Length", strconv.Itoa(len(framed)))
+	}
+	w.begin()
+	_, _ = w.w.Write(framed)
+	w.Close()
+	return nil
+}
+
+// frame encodes a message and puts its prefix before it.
+func (w *Writer) frame(m proto.Message) ([]byte, error) {
+	framed, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, Prefix, Prefix+proto.Size(m)), m)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", m, err)
+	}
 	if w.compress {
 		var b bytes.Buffer
 		b.Write([]byte{1, 0, 0, 0, 0})
 		z := gzip.NewWriter(&b)
 		if _, err := z.Write(framed[Prefix:]); err != nil {
-			return err
+			return nil, err
 		}
 		if err := z.Close(); err != nil {
-			return err
+			return nil, err
 		}
 		framed = b.Bytes()
 	}
 	binary.BigEndian.PutUint32(framed[1:], uint32(len(framed)-Prefix))
-	_, _ = w.w.Write(framed)
-	return nil
+	return framed, nil
 }
 
 // Answer answers a unary call: in is the request's message, which it reads into req.
@@ -226,12 +302,7 @@ func Answer(w http.ResponseWriter, r *http.Request, in []byte, req proto.Message
 	if err != nil {
 		return err
 	}
-	out := NewWriter(w, r)
-	if err := out.Send(answer); err != nil {
-		return err
-	}
-	out.Close()
-	return nil
+	return NewWriter(w, r).finish(answer)
 }
 
 // Unmarshal reads a message.
@@ -261,7 +332,9 @@ func (w *Writer) begin() {
 	w.begun = true
 	h := w.w.Header()
 	h.Set("Content-Type", ContentType)
-	h.Set("Trailer", TrailerStatus+", "+TrailerMessage)
+	if !w.whole {
+		h.Set("Trailer", TrailerStatus+", "+TrailerMessage)
+	}
 	if w.compress {
 		h.Set(headerEncoding, gzipName)
 	}

@@ -45,7 +45,7 @@ func check(r *http.Request) error {
 	wrong := func(status int, message string) error { return &server.Error{Status: status, Message: message} }
 	rest, _, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Content-Type"), ContentType), ";")
 	switch {
-	case r.ProtoMajor < 2:
+	case r.ProtoMajor < 2 && !isWhole(r):
 		return wrong(http.StatusHTTPVersionNotSupported, "gRPC needs HTTP/2: this came over "+r.Proto)
 	case r.Method != http.MethodPost:
 		return wrong(http.StatusMethodNotAllowed, "a gRPC call is a POST")
@@ -132,7 +132,7 @@ func Status(header, trailer http.Header) int {
 // WriteError answers a call with an error alone: everything is in the header. What came over HTTP/1 cannot be a call
 // and is answered as REST is.
 func WriteError(w http.ResponseWriter, r *http.Request, e *server.Error) {
-	if r.ProtoMajor < 2 {
+	if r.ProtoMajor < 2 && !isWhole(r) {
 		server.WriteError(w, e)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 
 	"weir.dev/weir/internal/report"
 	"weir.dev/weir/knative/local/replica"
+	"weir.dev/weir/knative/local/throttle"
 )
 
 // Why a revision takes no more requests.
@@ -104,7 +105,7 @@ func (r *revision) nowReady(m *member) {
 		return
 	}
 	m.ready = true
-	r.throttle.AddStarted(m.Name(), m.Addr(), m.timing(time.Now()))
+	r.throttle.AddStarted(m.Name(), m.Addr(), throttle.Started{Timing: m.timing(time.Now()), WholeCalls: m.said.WholeCalls})
 	r.mu.Lock()
 	r.view.failure = nil
 	first := !r.view.everReady

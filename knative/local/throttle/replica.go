@@ -14,6 +14,7 @@ import (
 type replica struct {
 	name, addr string
 	timing     string         // of its start, for Server-Timing; may be empty
+	wholeCalls bool           // it takes short calls in one piece
 	breaker    *queue.Breaker // nil: no limit
 	free       func()         // gives a place of the breaker back
 	stats      *netstats.RequestStats

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir.dev/weir/internal/hop"
+	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/knative"
 )
 
@@ -134,7 +135,7 @@ func (c *call) send(r *replica, retries int) (*http.Response, error) {
 		}
 		out.Body = again
 	}
-	resp, err := c.t.o.Transport.RoundTrip(out)
+	resp, err := c.t.roundTrip(r, out)
 	if err == nil && isUnary(c.req) {
 		err = readAhead(resp)
 	}
@@ -149,6 +150,14 @@ func (c *call) send(r *replica, retries int) (*http.Response, error) {
 		c.replay.settle()
 	}
 	return resp, nil
+}
+
+// roundTrip sends one attempt's request, which is its own, to a replica.
+func (t *Throttle) roundTrip(r *replica, out *http.Request) (*http.Response, error) {
+	if own, ok := t.o.Transport.(*transport); ok && r.wholeCalls && rpc.CanBeWhole(out) {
+		return own.whole(out)
+	}
+	return t.o.Transport.RoundTrip(out)
 }
 
 // judge decides on an attempt that failed: nil means that the request is to be tried again.

@@ -105,11 +105,18 @@ func New(o Options) *Throttle {
 
 // Add makes a ready replica take requests. addr is host:port. It clears what Fail has set: a replica did get ready.
 // A replica of the same name is forgotten first.
-func (t *Throttle) Add(name, addr string) { t.AddStarted(name, addr, "") }
+func (t *Throttle) Add(name, addr string) { t.AddStarted(name, addr, Started{}) }
 
-// AddStarted is Add with what the replica's start took, as values of Server-Timing. Answers to requests that waited for
-// a start carry it.
-func (t *Throttle) AddStarted(name, addr, timing string) {
+// Started is what is known of a replica's start. The zero value knows nothing.
+type Started struct {
+	// Timing is what the start took, as values of Server-Timing. Answers to requests that waited for a start carry it.
+	Timing string
+	// WholeCalls says that the replica takes short gRPC calls in one piece, as package rpc has it.
+	WholeCalls bool
+}
+
+// AddStarted is Add with what is known of the replica's start.
+func (t *Throttle) AddStarted(name, addr string, s Started) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -117,7 +124,7 @@ func (t *Throttle) AddStarted(name, addr, timing string) {
 	}
 	t.forget(name)
 	r := newReplica(name, addr, t.o.ContainerConcurrency, t.o.Now())
-	r.timing = timing
+	r.timing, r.wholeCalls = s.Timing, s.WholeCalls
 	t.byName[name] = r
 	t.replicas = append(t.replicas, r)
 	t.reported = append(t.reported, r)

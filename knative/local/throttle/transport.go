@@ -10,7 +10,7 @@ import (
 )
 
 // transport sends requests to replicas on this machine: gRPC calls over HTTP/2, which they need, everything else over
-// HTTP/1.1, which costs less.
+// HTTP/1.1, which costs less; so do short calls to a replica that takes them in one piece.
 type transport struct {
 	plain *hop.Transport
 	calls *http.Transport
@@ -38,6 +38,16 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.calls.RoundTrip(r)
 	}
 	return t.plain.RoundTrip(r)
+}
+
+// whole sends a call in one piece.
+func (t *transport) whole(r *http.Request) (*http.Response, error) {
+	rpc.Fold(r)
+	resp, err := t.plain.RoundTrip(r)
+	if err == nil {
+		rpc.Unfold(resp)
+	}
+	return resp, err
 }
 
 // CloseIdleConnections closes the connections that no request uses.
