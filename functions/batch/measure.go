@@ -26,6 +26,10 @@ const (
 	// slow is a run after which few rows are tried: many would take as long as many requests.
 	slow    = 2 * time.Millisecond
 	fewRows = 4
+	// steady is by how much a row may take longer after the rows together than before them, or less: requests that come or
+	// leave meanwhile would decide. The comparison is then made again, a few times at most.
+	steady  = 1.5
+	repeats = 4
 	// tolerance is the difference between an answer alone and in a batch that is none (relative, or absolute below 1).
 	tolerance = 1e-4
 )
@@ -90,16 +94,29 @@ func (b *Batcher) measure(ctx context.Context, sig model.Signature, makeRow func
 	for n := 1; n < many; n++ {
 		calls = append(calls, row(n))
 	}
-	all, together, err := b.fastest(ctx, join(calls, len(calls)))
-	if err != nil {
-		return failed(d, err)
-	}
+	return b.compare(ctx, d, calls, took)
+}
+
+// compare decides by calls together and alone; before is how long one alone took.
+func (b *Batcher) compare(ctx context.Context, d Decision, calls []*call, before time.Duration) Decision {
 	last := len(calls) - 1
-	alone, err := b.inner.Predict(ctx, calls[last].req)
-	if err != nil {
-		return failed(d, err)
+	var all, after time.Duration
+	var together, alone model.Response
+	for n, same := 0, false; n < repeats && !same; n++ {
+		if n > 0 {
+			before = after
+		}
+		var err error
+		if all, together, err = b.fastest(ctx, join(calls, len(calls))); err != nil {
+			return failed(d, err)
+		}
+		if after, alone, err = b.fastest(ctx, calls[last].req); err != nil {
+			return failed(d, err)
+		}
+		change := float64(after) / float64(before)
+		same = change < steady && change > 1/steady
 	}
-	d.Alone, d.Together = took.Seconds(), all.Seconds()/float64(len(calls))
+	d.Alone, d.Together = (before+after).Seconds()/2, all.Seconds()/float64(len(calls))
 	gain := d.Alone / d.Together
 	parts, err := split(together, calls, len(calls))
 	if err != nil {

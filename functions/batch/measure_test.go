@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,18 @@ import (
 
 func sample(sig model.Signature, n int) (map[string]model.Tensor, bool) {
 	return map[string]model.Tensor{"x": floats(1, float32(n)+0.5)}, len(sig.Inputs) == 1
+}
+
+// busyFrom is what runs take on a machine that others use from the run n on.
+func busyFrom(n int) func(rows int) time.Duration {
+	var runs atomic.Int64
+	return func(rows int) time.Duration {
+		took := 200*time.Microsecond + time.Duration(rows)*10*time.Microsecond
+		if runs.Add(1) > int64(n) {
+			took += 25 * time.Millisecond
+		}
+		return took
+	}
 }
 
 func TestMeasure(t *testing.T) {
@@ -26,6 +39,7 @@ func TestMeasure(t *testing.T) {
 	}{
 		{"gains", &fake{}, true, "times as fast"},
 		{"gains nothing", &fake{took: linear}, false, "4 rows together are 1.0 times as fast"},
+		{"gains while requests come that slow everything down", &fake{took: busyFrom(tries + 1)}, true, "times as fast"},
 		{"answers change", &fake{sum: true}, false, "changes with its mates"},
 		{"no rows", &fake{short: true}, false, "for 32 rows"},
 		{"fails", &fake{refuse: 0.5}, false, "bad row"},

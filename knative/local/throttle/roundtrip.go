@@ -136,9 +136,6 @@ func (c *call) send(r *replica, retries int) (*http.Response, error) {
 		out.Body = again
 	}
 	resp, err := c.t.roundTrip(r, out)
-	if err == nil && isUnary(c.req) {
-		err = readAhead(resp)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -153,11 +150,18 @@ func (c *call) send(r *replica, retries int) (*http.Response, error) {
 }
 
 // roundTrip sends one attempt's request, which is its own, to a replica.
-func (t *Throttle) roundTrip(r *replica, out *http.Request) (*http.Response, error) {
+func (t *Throttle) roundTrip(r *replica, out *http.Request) (resp *http.Response, err error) {
 	if own, ok := t.o.Transport.(*transport); ok && r.wholeCalls && rpc.CanBeWhole(out) {
-		return own.whole(out)
+		if resp, err = own.whole(out); err == nil && resp.ContentLength <= hop.Short {
+			return resp, nil // all of it is here
+		}
+	} else {
+		resp, err = t.o.Transport.RoundTrip(out)
 	}
-	return t.o.Transport.RoundTrip(out)
+	if err == nil && isUnary(out) {
+		err = readAhead(resp)
+	}
+	return resp, err
 }
 
 // judge decides on an attempt that failed: nil means that the request is to be tried again.

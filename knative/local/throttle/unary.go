@@ -16,7 +16,7 @@ func isUnary(r *http.Request) bool { return rpc.IsCall(r) && r.URL.Path != rpc.S
 
 // readAhead reads the answer of a unary call, and with it the trailer: a client can do nothing with a part of a message,
 // and until something was passed on, another replica can be asked. The rest of a longer answer is passed on as it comes.
-// If it fails the answer is closed. (internal/hop does the same for REST.)
+// If it fails the answer is closed. (internal/hop does the same for short answers over HTTP/1.1.)
 func readAhead(resp *http.Response) error {
 	begun, err := io.ReadAll(io.LimitReader(resp.Body, readAheadLimit))
 	if err != nil {
