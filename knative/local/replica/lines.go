@@ -1,11 +1,9 @@
 package replica
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"strings"
@@ -14,8 +12,11 @@ import (
 )
 
 const (
-	longestLine = 64 << 10               // a longer line of output is cut into several
-	quoted      = 300                    // bytes of output that an error quotes
+	longestLine = 64 << 10 // a longer line of output is cut into several
+	quoted      = 300      // bytes of output that an error quotes
+	// gather is how long output may wait for more: a line a request, each read and written by itself, costs the engine as
+	// much as a tenth of sending the request on.
+	gather      = 2 * time.Millisecond
 	outputGrace = 500 * time.Millisecond // for the output to end once the process group is gone
 )
 
@@ -26,8 +27,8 @@ type lines struct {
 	done chan struct{}
 
 	mu    sync.Mutex
-	last  string
-	fault string // the line that began a panic of Go's: the last line is then only a place in the source
+	last  []byte // as it came: what it says is asked at a death only
+	fault []byte // the line that began a panic of Go's: the last line is then only a place in the source
 }
 
 func newLines(to io.Writer) *lines { return &lines{to: to, done: make(chan struct{})} }
@@ -38,39 +39,47 @@ func (l *lines) follow(from *os.File) {
 	go func() {
 		defer close(l.done)
 		defer func() { _ = from.Close() }()
-		in := bufio.NewReaderSize(from, longestLine)
+		buf, have := make([]byte, longestLine), 0
 		for {
-			line, err := in.ReadSlice('\n')
-			if len(line) > 0 {
-				l.line(line)
+			n, err := from.Read(buf[have:])
+			have += n
+			whole := bytes.LastIndexByte(buf[:have], '\n') + 1
+			if err != nil || whole == 0 && have == len(buf) {
+				whole = have
 			}
-			if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			if whole > 0 {
+				l.add(buf[:whole])
+				have = copy(buf, buf[whole:have])
+			}
+			if err != nil {
 				return
 			}
+			time.Sleep(gather)
 		}
 	}()
 }
 
-func (l *lines) line(b []byte) {
+// add copies lines, the last one perhaps without its end.
+func (l *lines) add(b []byte) {
 	if b[len(b)-1] != '\n' {
 		b = append(bytes.Clone(b), '\n')
 	}
 	_, _ = l.to.Write(b) // a log that fails must not end a replica
-	text := strings.TrimSpace(message(b))
-	if text == "" {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = text
-	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
-		l.fault = text
+	for line := range bytes.Lines(b) {
+		if bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")) {
+			l.fault = bytes.Clone(line)
+		}
+	}
+	if text := bytes.TrimSpace(b); len(text) > 0 {
+		l.last = append(l.last[:0], text[bytes.LastIndexByte(text, '\n')+1:]...)
 	}
 }
 
 // message is what a line says to people: of a line of JSON, as structured loggers write it, its error or its message.
 func message(line []byte) string {
-	text := string(line)
+	text := strings.TrimSpace(string(line))
 	if line[0] == '{' {
 		var l struct{ Error, Message, Msg string }
 		if json.Unmarshal(line, &l) == nil {
@@ -91,10 +100,10 @@ func (l *lines) said() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.fault != "":
-		return ": " + l.fault
-	case l.last != "":
-		return ": " + l.last
+	case l.fault != nil:
+		return ": " + message(l.fault)
+	case l.last != nil:
+		return ": " + message(l.last)
 	}
 	return ""
 }

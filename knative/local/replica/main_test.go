@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,10 +175,10 @@ func within(t *testing.T, what string, c <-chan struct{}) {
 
 // log is an Output that tests can look at.
 type log struct {
-	mu     sync.Mutex
-	b      bytes.Buffer
-	writes []string
-	more   chan struct{}
+	mu    sync.Mutex
+	b     bytes.Buffer
+	lines []string
+	more  chan struct{}
 }
 
 func newLog() *log { return &log{more: make(chan struct{}, 1000)} }
@@ -185,7 +186,7 @@ func newLog() *log { return &log{more: make(chan struct{}, 1000)} }
 func (l *log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.writes = append(l.writes, string(p))
+	l.lines = slices.AppendSeq(l.lines, strings.Lines(string(p)))
 	l.more <- struct{}{}
 	return l.b.Write(p)
 }
@@ -195,7 +196,7 @@ func (l *log) find(t *testing.T, prefix string) string {
 	t.Helper()
 	for {
 		l.mu.Lock()
-		for _, w := range l.writes {
+		for _, w := range l.lines {
 			if rest, ok := strings.CutPrefix(w, prefix); ok {
 				l.mu.Unlock()
 				return strings.TrimSpace(rest)

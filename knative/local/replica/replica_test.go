@@ -71,14 +71,14 @@ func TestEnvironment(t *testing.T) {
 		"PORT=" + port, "K_SERVICE=imagenet", "K_CONFIGURATION=imagenet", "K_REVISION=imagenet-00001",
 		"TF_CPP_MIN_LOG_LEVEL=2", "HOST=127.0.0.1", "MODEL=a=b", "HOME=/nowhere", "PATH=" + os.Getenv("PATH"),
 	} {
-		if !slices.Contains(out.writes, want+"\n") {
+		if !slices.Contains(out.lines, want+"\n") {
 			t.Errorf("no %s in the environment", want)
 		}
 	}
 	if dir := out.find(t, "DIR="); filepath.Base(dir) != filepath.Base(s.Dir) {
 		t.Errorf("works in %s, want %s", dir, s.Dir)
 	}
-	for _, line := range out.writes {
+	for _, line := range out.lines {
 		if strings.HasPrefix(line, "SECRET") {
 			t.Errorf("inherited %s", line)
 		}
@@ -227,8 +227,8 @@ func TestOutputComesInWholeLines(t *testing.T) {
 	r := run(t, s)
 	within(t, "exit", r.Exited())
 	want := []string{strings.Repeat("x", longestLine) + "\n", strings.Repeat("x", 10) + "\n", "end\n"}
-	if !slices.Equal(out.writes, want) {
-		t.Errorf("%d writes, %d bytes; want %d writes", len(out.writes), out.b.Len(), len(want))
+	if !slices.Equal(out.lines, want) {
+		t.Errorf("%d writes, %d bytes; want %d writes", len(out.lines), out.b.Len(), len(want))
 	}
 }
 
