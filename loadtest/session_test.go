@@ -162,9 +162,9 @@ func TestStartRefuses(t *testing.T) {
 	}
 	t.Run("a service that does not get ready", func(t *testing.T) {
 		t.Parallel()
-		e := &fakeEngine{ready: func(int) bool { return false }}
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		e := &fakeEngine{ready: func(int) bool { cancel(); return false }}
 		_, err := Start(ctx, Options{Engine: e, Scenario: &scenario.Scenario{Services: []string{manifest(t, "new")}, Loads: []scenario.Load{users("a", url, time.Second)}}})
 		if err == nil || !strings.Contains(err.Error(), "new: it loads") || !slices.Contains(e.called(), "delete new") {
 			t.Errorf("%v, %q; want why, and the service deleted", err, e.called())

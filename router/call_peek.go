@@ -89,51 +89,52 @@ func (f modelField) take(num protowire.Number, value []byte, into *modelName) er
 
 // readSpec reads a ModelSpec.
 func (m *modelName) readSpec(spec []byte) error {
-	for len(spec) > 0 {
-		num, typ, n := protowire.ConsumeTag(spec)
-		if n < 0 {
-			return malformed()
+	return eachField(spec, func(num protowire.Number, typ protowire.Type, value []byte) error {
+		if typ != protowire.BytesType {
+			return nil
 		}
-		size := protowire.ConsumeFieldValue(num, typ, spec[n:])
-		if size < 0 {
-			return malformed()
+		text, _ := protowire.ConsumeBytes(value)
+		switch num {
+		case specName:
+			m.name = string(text)
+		case specVersion:
+			return m.readVersion(text)
+		case specLabel:
+			m.label, m.version = string(text), ""
 		}
-		if typ == protowire.BytesType {
-			value, _ := protowire.ConsumeBytes(spec[n:])
-			switch num {
-			case specName:
-				m.name = string(value)
-			case specVersion:
-				if err := m.readVersion(value); err != nil {
-					return err
-				}
-			case specLabel:
-				m.label, m.version = string(value), ""
-			}
-		}
-		spec = spec[n+size:]
-	}
-	return nil
+		return nil
+	})
 }
 
 // readVersion reads an Int64Value, which leaves out a zero.
 func (m *modelName) readVersion(value []byte) error {
 	v := uint64(0)
-	for len(value) > 0 {
-		num, typ, n := protowire.ConsumeTag(value)
+	err := eachField(value, func(num protowire.Number, typ protowire.Type, value []byte) error {
+		if num == wrapped && typ == protowire.VarintType {
+			v, _ = protowire.ConsumeVarint(value)
+		}
+		return nil
+	})
+	m.version, m.label = strconv.FormatInt(int64(v), 10), ""
+	return err
+}
+
+// eachField gives take the fields of a message that is there whole, each with its value as it is encoded.
+func eachField(message []byte, take func(num protowire.Number, typ protowire.Type, value []byte) error) error {
+	for len(message) > 0 {
+		num, typ, n := protowire.ConsumeTag(message)
 		if n < 0 {
 			return malformed()
 		}
-		size := protowire.ConsumeFieldValue(num, typ, value[n:])
+		size := protowire.ConsumeFieldValue(num, typ, message[n:])
 		if size < 0 {
 			return malformed()
 		}
-		if num == wrapped && typ == protowire.VarintType {
-			v, _ = protowire.ConsumeVarint(value[n:])
+		if err := take(num, typ, message[n:n+size]); err != nil {
+			return err
 		}
-		value = value[n+size:]
+		message = message[n+size:]
 	}
-	m.version, m.label = strconv.FormatInt(int64(v), 10), ""
 	return nil
 }
 

@@ -211,27 +211,44 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 
 func TestTheContextEndsARequest(t *testing.T) {
 	t.Parallel()
+	cancels := make(chan context.CancelFunc, 1)
 	tr, url, opened := start(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/begun" {
+		switch r.URL.Path {
+		case "/begun":
 			_, _ = w.Write([]byte("a"))
 			_ = http.NewResponseController(w).Flush()
+		case "/waits":
+			(<-cancels)()
 		}
 		<-r.Context().Done()
 	})
-	for _, path := range []string{"/waits", "/begun"} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ask := func(ctx context.Context, path string, begun func()) error {
 		resp, err := tr.RoundTrip(request(t, http.MethodGet, url+path, nil).WithContext(ctx))
-		if err == nil {
-			_, err = io.ReadAll(resp.Body)
-			resp.Body.Close()
+		if err != nil {
+			return err
 		}
-		if !errors.Is(err, context.DeadlineExceeded) {
+		defer resp.Body.Close()
+		begun()
+		_, err = io.ReadAll(resp.Body)
+		return err
+	}
+	for _, path := range []string{"/waits", "/begun"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if path == "/waits" {
+			cancels <- cancel
+		}
+		if err := ask(ctx, path, cancel); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", path, err)
 		}
 		cancel()
 	}
 	if n := opened.Load(); n != 2 {
 		t.Errorf("%d connections were opened, expected 2: what was cut short is not used again", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := ask(ctx, "/late", func() {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("/late: %v", err)
 	}
 }
 
