@@ -177,7 +177,7 @@ func (s *Session) loop(outer, ctx context.Context) {
 		}
 		wg.Wait()
 	}()
-	sender := newMeter()
+	sender := newMeter(time.Second / 2)
 	var tail <-chan time.Time
 	over := loads
 	for running := true; running; {
@@ -274,25 +274,26 @@ func (s *Session) observe(ctx context.Context, since time.Time) (*knative.Observ
 
 // meter measures the processors that this process uses.
 type meter struct {
-	at   time.Time
-	used time.Duration
-	last float64
+	least time.Duration // that has to pass for another measurement
+	at    time.Time
+	used  time.Duration
+	last  float64
 }
 
-func newMeter() *meter {
-	m := &meter{}
+func newMeter(least time.Duration) *meter {
+	m := &meter{least: least}
 	m.processors()
 	return m
 }
 
-// processors is how many were used since the last call that was half a second ago or more.
+// processors is how many were used since the last call that measured.
 func (m *meter) processors() float64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
 	}
 	now, used := time.Now(), time.Duration(u.Utime.Nano()+u.Stime.Nano())
-	if now.Sub(m.at) < time.Second/2 {
+	if now.Sub(m.at) < m.least {
 		return m.last
 	}
 	if !m.at.IsZero() {

@@ -76,6 +76,9 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	if err := e.loadOn(cmd.Context(), &opts, o); err != nil {
 		return err
 	}
+	sending, sent := context.WithCancel(cmd.Context())
+	defer sent()
+	go loadtest.Frugal(sending)
 	view := terminal.New(e.err, isTerminal(e.err))
 	opts.Row = view.Row
 	if o.ui != "" {

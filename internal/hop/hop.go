@@ -6,6 +6,7 @@ package hop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,16 +28,18 @@ const Short = 64 << 10
 // patience is how long a connection is waited for that an answer came on before the body was written, as in http.Transport.
 const patience = 50 * time.Millisecond
 
-// Transport is an http.RoundTripper. It does not follow what http.Transport does for proxies, TLS and compression.
+// Transport is an http.RoundTripper. It does not follow what http.Transport does for proxies, TLS and compression. Of a request's
+// httptrace.ClientTrace it tells how it got its connection, and of what comes before the answer.
 type Transport struct {
 	rest  *http.Transport
 	conns pool
 	heads sync.Pool // of *bytes.Buffer
 }
 
-// New returns a Transport that dials, keeps idle connections and leaves what is not short as rest does.
+// New returns a Transport that dials, keeps idle connections and leaves what is not short as rest does. With a ReadBufferSize of
+// rest's, no more than that of an answer is there before RoundTrip returns it: many connections need less memory.
 func New(rest *http.Transport) *Transport {
-	return &Transport{rest: rest, conns: pool{dial: rest.DialContext, perHost: rest.MaxIdleConnsPerHost, keep: rest.IdleConnTimeout}}
+	return &Transport{rest: rest, conns: pool{dial: rest.DialContext, perHost: rest.MaxIdleConnsPerHost, keep: rest.IdleConnTimeout, read: cmp.Or(rest.ReadBufferSize, Short)}}
 }
 
 // CloseIdleConnections closes the connections that no request uses.
@@ -59,10 +62,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := writeRequest(message, req); err != nil {
 		return nil, err
 	}
-	c, err := t.conns.take(req.Context(), req.URL.Host)
+	trace := httptrace.ContextClientTrace(req.Context())
+	if trace != nil && trace.GetConn != nil {
+		trace.GetConn(req.URL.Host)
+	}
+	c, kept, err := t.conns.take(req.Context(), req.URL.Host)
 	if err != nil {
 		closeBody(req)
 		return nil, err
+	}
+	if trace != nil && trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: kept, WasIdle: kept})
 	}
 	// From here on the end of the context ends what the connection does, and with it the connection.
 	e := &exchange{pool: &t.conns, conn: c, ctx: req.Context()}
@@ -172,7 +182,7 @@ func (e *exchange) ask(message []byte, req *http.Request) (*http.Response, error
 				e.end(e.keep)
 				return resp, nil
 			}
-			if n := resp.ContentLength; n > 0 && n <= Short {
+			if n := resp.ContentLength; n > 0 && n <= int64(e.conn.in.Size()) {
 				if _, err := e.conn.in.Peek(int(n)); err != nil {
 					return nil, err
 				}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -54,6 +55,7 @@ type pool struct {
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	perHost int
 	keep    time.Duration
+	read    int       // bytes of a connection's buffer
 	buffers sync.Pool // of *[bufferSize]byte, for long bodies
 
 	mu   sync.Mutex
@@ -74,21 +76,29 @@ func (p *pool) buffer() *[bufferSize]byte {
 // trusted is how long an idle connection is taken to be open without a look.
 const trusted = time.Second
 
-// take returns a connection to host.
-func (p *pool) take(ctx context.Context, host string) (*conn, error) {
+// take returns a connection to host, and whether it is one that was kept.
+func (p *pool) take(ctx context.Context, host string) (c *conn, kept bool, err error) {
 	for c := p.last(host); c != nil; c = p.last(host) {
 		if time.Since(c.since) < trusted || isOpen(c.Conn) {
-			return c, nil
+			return c, true, nil
 		}
 		_ = c.Close()
 	}
-	nc, err := p.dial(ctx, "tcp", host)
+	nc, err := p.dial(ctx, "tcp", address(host))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	c := &conn{Conn: nc, host: host}
-	c.in = bufio.NewReaderSize(c, Short)
-	return c, nil
+	c = &conn{Conn: nc, host: host}
+	c.in = bufio.NewReaderSize(c, p.read)
+	return c, false, nil
+}
+
+// address is where a URL's host is dialled.
+func address(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "80")
 }
 
 func (p *pool) last(host string) *conn {

@@ -58,8 +58,10 @@ func BenchmarkLatency(b *testing.B) {
 		if n.Add(1)%50 == 0 {
 			wait = slow
 		}
+		a := newAlarm()
+		defer a.close()
 		time.Sleep(wait - near)
-		sleepUntil(began.Add(wait))
+		a.wait(began.Add(wait))
 		mu.Lock()
 		defer mu.Unlock()
 		kept = append(kept, millis(time.Since(began)))

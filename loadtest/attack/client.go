@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"weir.dev/weir/internal/hop"
 )
 
 // maxConnections bounds the connections to one host, and with it the requests on their way.
@@ -67,24 +69,27 @@ func (g Guard) client(target, at string, calls bool) (*http.Client, error) {
 			return dialer.DialContext(ctx, network, at)
 		}
 	}
-	if !slices.Contains(g.Allowed, u.Hostname()) && !slices.Contains(g.Allowed, u.Host) {
-		dialer.Control = func(_, address string, _ syscall.RawConn) error {
-			a, err := netip.ParseAddrPort(address)
-			if err != nil || !a.Addr().Unmap().IsLoopback() {
-				return &NotAllowedError{u.Hostname()}
-			}
-			return nil
+	anywhere := slices.Contains(g.Allowed, u.Hostname()) || slices.Contains(g.Allowed, u.Host)
+	dialer.Control = func(_, address string, c syscall.RawConn) error {
+		a, err := netip.ParseAddrPort(address)
+		if local := err == nil && a.Addr().Unmap().IsLoopback(); local {
+			begin(c, a)
+		} else if !anywhere {
+			return &NotAllowedError{u.Hostname()}
 		}
+		return nil
 	}
 	transport := &http.Transport{
 		DialContext:         dial,
 		MaxIdleConns:        maxConnections,
 		MaxIdleConnsPerHost: maxConnections,
 		IdleConnTimeout:     90 * time.Second,
+		ReadBufferSize:      4 << 10, // there may be thousands of connections
 		DisableCompression:  true,
 	}
+	// The sender shares the processors with what it measures: it asks as weir's router asks its replicas.
 	client := &http.Client{
-		Transport:     transport,
+		Transport:     hop.New(transport),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	if calls {

@@ -150,6 +150,7 @@ func (g *Generator) open(ctx, requests context.Context, wg *sync.WaitGroup, stag
 	}
 	results := attacker.Attack(targeter, p, 0, "")
 	wg.Go(func() {
+		defer p.alarm.close() // the pacer has ended before the last result
 		for r := range results {
 			s := Shot{Load: g.load.Name, Stage: stage.Name, Sent: r.Timestamp, Latency: r.Latency}
 			p.take(r.Seq, &s)

@@ -8,7 +8,7 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// near is how long before a request is due the pacer turns to the precise sleep.
+// near is how long before a request is due the pacer turns to its alarm, which nothing interrupts.
 const near = 2 * time.Millisecond
 
 // pacer tells vegeta when to send. It remembers when each request was due, as vegeta itself only knows when it was sent.
@@ -16,6 +16,7 @@ type pacer struct {
 	ctx    context.Context
 	plan   schedule
 	length time.Duration
+	alarm  *alarm
 
 	mu      sync.Mutex
 	began   time.Time
@@ -35,7 +36,7 @@ type steady struct {
 var _ vegeta.Pacer = (*pacer)(nil)
 
 func newPacer(ctx context.Context, plan schedule, length time.Duration) *pacer {
-	return &pacer{ctx: ctx, plan: plan, length: length, due: map[uint64]time.Time{}, got: map[uint64]*connecting{}, changed: make(chan struct{})}
+	return &pacer{ctx: ctx, plan: plan, length: length, alarm: newAlarm(), due: map[uint64]time.Time{}, got: map[uint64]*connecting{}, changed: make(chan struct{})}
 }
 
 // Pace waits until request number hits is due, so that the stage can end, or its rate change, meanwhile.
@@ -48,17 +49,12 @@ func (p *pacer) Pace(elapsed time.Duration, hits uint64) (wait time.Duration, st
 	for {
 		at, changed := p.next(hits)
 		due := p.began.Add(min(at, p.length))
-		timer := time.NewTimer(time.Until(due) - near)
-		select {
-		case <-p.ctx.Done():
-			timer.Stop()
+		if again, over := p.approach(due, changed); over {
 			return 0, true
-		case <-changed:
-			timer.Stop()
+		} else if again {
 			continue
-		case <-timer.C:
 		}
-		sleepUntil(due)
+		p.alarm.wait(due)
 		if at >= p.length {
 			return 0, true
 		}
@@ -66,6 +62,24 @@ func (p *pacer) Pace(elapsed time.Duration, hits uint64) (wait time.Duration, st
 		p.due[hits] = p.began.Add(at)
 		p.mu.Unlock()
 		return 0, false
+	}
+}
+
+// approach waits until due is near: over says that the run has ended meanwhile, again that another time may be due.
+func (p *pacer) approach(due time.Time, changed <-chan struct{}) (again, over bool) {
+	d := time.Until(due) - near
+	if d <= 0 {
+		return false, p.ctx.Err() != nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.ctx.Done():
+		return false, true
+	case <-changed:
+		return true, false
+	case <-timer.C:
+		return false, false
 	}
 }
 

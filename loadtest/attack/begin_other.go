@@ -1,0 +1,10 @@
+//go:build !linux
+
+package attack
+
+import (
+	"net/netip"
+	"syscall"
+)
+
+func begin(syscall.RawConn, netip.AddrPort) {}
