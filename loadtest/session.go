@@ -146,7 +146,7 @@ func (s *Session) States() []attack.State {
 	return all
 }
 
-// Set changes the users or the rate of a load, by its index, until its stage ends.
+// Set changes the users or the rate of a load, by its index, until they are changed again or the run ends.
 func (s *Session) Set(load, users int, rate float64) error {
 	if load < 0 || load >= len(s.generators) {
 		return fmt.Errorf("there is no load %d", load)

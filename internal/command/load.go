@@ -53,7 +53,7 @@ Ctrl-C ends the load and writes the report of what was done.`,
 	f.StringVar(&o.out, "out", "", "folder of the report (default: "+reportsDir+"/DATE-NAME)")
 	f.StringVar(&o.address, "address", "", "address of the router, or of the cluster's ingress (default: found from the engine)")
 	f.StringVar(&o.registry, "registry", "", "on a cluster: where the images weir/NAME of the scenario's services are (default: where the router's is)")
-	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this address, such as :8089 (of this machine only), until Ctrl-C")
+	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this address, such as :8089 (of this machine only), until Ctrl-C; users or a rate that are changed there hold until the run ends")
 	f.DurationVar(&o.length, "for", 0, "let the load last so long, such as 20s to try it out: its stages, changes and tail in proportion")
 	f.StringArrayVar(&o.allowHosts, "allow-host", nil, "a host besides this machine that load may be sent to; may be given again")
 	placeFlags(cmd, &o.place)

@@ -47,6 +47,7 @@ type Generator struct {
 	stage int      // the one that runs
 	users int      // that there are
 	fixed int      // users that were asked for instead of the plan's; -1 for none
+	rate  float64  // arrivals a second that were asked for instead of the plan's; -1 for none
 	pacer *pacer   // of an open-loop stage
 	first uint64   // requests sent before that stage
 	quits []func() // ends a user each
@@ -61,7 +62,7 @@ func New(l scenario.Load, o Options) (*Generator, error) {
 	if o.Grace == 0 {
 		o.Grace = 5 * time.Second
 	}
-	return &Generator{load: l, o: o, target: newTarget(l, o.URL), client: client, stage: -1, fixed: -1}, nil
+	return &Generator{load: l, o: o, target: newTarget(l, o.URL), client: client, stage: -1, fixed: -1, rate: -1}, nil
 }
 
 // State is what a generator does now.
@@ -73,6 +74,8 @@ type State struct {
 	Closed bool    `json:"closed"`
 	Users  int     `json:"users"`
 	Rate   float64 `json:"rate"`
+	// Held says that they are not the scenario's but what Set has asked for.
+	Held bool `json:"held"`
 	// Sent counts the requests so far.
 	Sent uint64 `json:"sent"`
 }
@@ -86,17 +89,20 @@ func (g *Generator) State() State {
 		s.Stage = g.load.Stages[g.stage].Name
 		s.Closed = g.load.Stages[g.stage].Users != nil
 	}
+	s.Held = s.Closed && g.fixed >= 0
 	if g.pacer != nil {
-		s.Rate = g.pacer.now()
+		s.Rate, s.Held = g.pacer.now(), g.rate >= 0
 	}
 	return s
 }
 
-// Set changes the users, or the rate, of the stage that runs until it ends.
+// Set changes the users, if it is a stage of users that runs, or else the rate. As in Locust, that holds until it is changed
+// again or the run ends, in all later stages of the same kind, which keep their lengths.
 func (g *Generator) Set(users int, rate float64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.pacer != nil {
+		g.rate = rate
 		g.pacer.set(rate, g.sent.Load()-g.first)
 		return
 	}
@@ -130,7 +136,7 @@ func (g *Generator) Run(ctx context.Context) {
 func (g *Generator) begin(stage int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.stage, g.fixed, g.pacer = stage, -1, nil
+	g.stage, g.pacer = stage, nil
 }
 
 // open runs an open-loop stage. It returns at the stage's end, while answers may still come.
@@ -138,6 +144,9 @@ func (g *Generator) open(ctx, requests context.Context, wg *sync.WaitGroup, stag
 	p := newPacer(ctx, newSchedule(*stage.Arrivals, stage.Duration), stage.Duration)
 	g.mu.Lock()
 	g.pacer, g.first = p, g.sent.Load()
+	if g.rate >= 0 {
+		p.set(g.rate, 0)
+	}
 	g.mu.Unlock()
 	client := *g.client
 	client.Transport = bounded{RoundTripper: client.Transport, ctx: requests, timeout: g.load.Target.Timeout, connected: p.connected}

@@ -149,22 +149,24 @@ func TestTheEndOfARun(t *testing.T) {
 	}
 }
 
+// await waits until f says so.
+func await(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(10 * time.Second); !f(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
 func TestChangesWhileItRuns(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer srv.Close()
-	await := func(what string, f func() bool) {
-		t.Helper()
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for limit := time.After(10 * time.Second); !f(); {
-			select {
-			case <-tick.C:
-			case <-limit:
-				t.Fatal("never: " + what)
-			}
-		}
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	users, _ := generator(t, scenario.Load{Name: "u", Stages: []scenario.Stage{closed(1, time.Hour, time.Millisecond)}}, srv.URL)
@@ -172,23 +174,58 @@ func TestChangesWhileItRuns(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { users.Run(ctx) })
 	wg.Go(func() { rate.Run(ctx) })
-	await("a user", func() bool { return users.State().Users == 1 })
+	await(t, "a user", func() bool { return users.State().Users == 1 })
 	users.Set(5, 0)
-	await("five users", func() bool { return users.State().Users == 5 })
+	await(t, "five users", func() bool { return users.State().Users == 5 })
 	users.Set(0, 0)
-	await("no user", func() bool { return users.State().Users == 0 })
-	await("the open stage", func() bool { return rate.State().Stage == "open" })
+	await(t, "no user", func() bool { return users.State().Users == 0 })
+	await(t, "the open stage", func() bool { return rate.State().Stage == "open" })
 	if s := rate.State(); s.Sent != 0 || s.Rate != 0 {
 		t.Errorf("at no rate: %+v", s)
 	}
 	rate.Set(0, 500)
-	await("requests at a rate that was set", func() bool { return rate.State().Sent > 50 })
+	await(t, "requests at a rate that was set", func() bool { return rate.State().Sent > 50 })
 	rate.Set(0, 0)
 	if s := rate.State(); s.Rate != 0 {
 		t.Errorf("set to nothing: %+v", s)
 	}
 	cancel()
 	wg.Wait()
+}
+
+// TestAChangeHoldsInLaterStages: of the same kind; the other kind goes by the scenario.
+func TestAChangeHoldsInLaterStages(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer srv.Close()
+	named := func(name string, s scenario.Stage) scenario.Stage { s.Name = name; return s }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	g, got := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{
+		named("few", closed(1, time.Second, time.Millisecond)), named("none", open(0, time.Second)),
+		named("few again", closed(1, time.Second, time.Millisecond)), named("none again", open(0, time.Hour)),
+	}}, srv.URL)
+	done := make(chan struct{})
+	go func() { defer close(done); g.Run(ctx) }()
+	await(t, "the first stage", func() bool { return g.State().Stage == "few" })
+	g.Set(4, 0)
+	await(t, "the second stage", func() bool { return g.State().Stage == "none" })
+	if s := g.State(); s.Rate != 0 || s.Held {
+		t.Errorf("a stage of arrivals after users were set: %+v", s)
+	}
+	g.Set(0, 200)
+	await(t, "the third stage", func() bool { return g.State().Stage == "few again" })
+	await(t, "four users again", func() bool { s := g.State(); return s.Users == 4 && s.Held })
+	await(t, "the last stage", func() bool { return g.State().Stage == "none again" })
+	sent := g.State().Sent
+	await(t, "arrivals", func() bool { s := g.State(); return s.Sent > sent+20 && s.Rate == 200 && s.Held })
+	cancel()
+	<-done
+	for _, s := range got.all {
+		if s.Stage == "none again" && s.Sent.Sub(s.Due) > 5*time.Second {
+			t.Fatalf("%+v: it was due long ago", s)
+		}
+	}
 }
 
 func TestWhereLoadMayGo(t *testing.T) {

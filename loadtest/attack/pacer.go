@@ -107,7 +107,10 @@ func (p *pacer) next(hits uint64) (time.Duration, <-chan struct{}) {
 func (p *pacer) set(rate float64, sent uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.steady = &steady{rate: rate, since: time.Since(p.began), hits: sent}
+	p.steady = &steady{rate: rate, hits: sent}
+	if !p.began.IsZero() {
+		p.steady.since = time.Since(p.began)
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

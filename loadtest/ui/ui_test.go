@@ -126,6 +126,36 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestAChangeHoldsUntilTheRunEnds: the next stage would have another number of users.
+func TestAChangeHoldsUntilTheRunEnds(t *testing.T) {
+	t.Parallel()
+	tab := browser.Start(t).Tab(t, browser.Options{Timeout: 2 * time.Minute})
+	load := users(2)
+	load.Stages = append(load.Stages, load.Stages[0])
+	load.Stages[0].Duration, load.Stages[1].Name = 8*time.Second, "next"
+	s := serve(t, load)
+	tab.Open(s.address + "/")
+	tab.WaitText("#state", "Running: steady")
+	tab.WaitText("#holds", "until the next one or the end of the run")
+	tab.Eval(`(() => { const i = document.querySelector("#loads input"); i.value = 7; i.dispatchEvent(new Event("input")); })()`, nil)
+	tab.Eval(`document.querySelector("#loads button").click()`, nil)
+	tab.WaitText("#loads", "echo: users (changed)")
+	tab.WaitText("#state", "Running: next")
+	tab.WaitFor(`document.querySelector("[data-chart=load] .legend b").textContent === "7"`)
+	tab.Eval(`document.querySelector("#stop").click()`, nil)
+	tab.WaitText("#state", "Ended. Report")
+	if err := s.end(); err != nil {
+		t.Error(err)
+	}
+	run := <-s.finished
+	begin := run.Stages[1].Begin
+	for _, row := range run.Rows[:len(run.Rows)-1] { // in the last one they have left
+		if row.T > begin+1 && row.Users != 7 {
+			t.Errorf("%d users at %.0f s, in the stage after the change; want 7", row.Users, row.T)
+		}
+	}
+}
+
 // keep writes a screenshot to $SCREENSHOTS for people, if that is set.
 func keep(t *testing.T, name string, png []byte) {
 	t.Helper()

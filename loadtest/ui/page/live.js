@@ -51,6 +51,7 @@ function state(name, text) {
 /** A field for the users, or the rate, of each load. What a person types is not overwritten. */
 function controls(states) {
   const form = byId("loads");
+  byId("holds").hidden = states.length === 0;
   if (form.children.length !== states.length) {
     form.replaceChildren(...states.map((s, i) => {
       const label = document.createElement("label");
@@ -66,7 +67,7 @@ function controls(states) {
   }
   states.forEach((s, i) => {
     const [caption, input] = form.children[i].children;
-    caption.textContent = `${s.load}: ${s.closed ? "users" : "requests/s"}`;
+    caption.textContent = `${s.load}: ${s.closed ? "users" : "requests/s"}${s.held ? " (changed)" : ""}`;
     input.dataset.closed = s.closed;
     if (!input.dataset.typed && document.activeElement !== input) input.value = s.closed ? s.users : Math.round(s.rate * 10) / 10;
   });
