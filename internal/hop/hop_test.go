@@ -306,6 +306,32 @@ func TestABodyThatIsNotWhatWasDeclared(t *testing.T) {
 	}
 }
 
+// TestTheTraceTellsOfConnections: which one is new, and that it was asked for first.
+func TestTheTraceTellsOfConnections(t *testing.T) {
+	t.Parallel()
+	tr, url, _ := start(t, echo)
+	var told []string
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GetConn: func(host string) { told = append(told, "get http://"+host) },
+		GotConn: func(i httptrace.GotConnInfo) { told = append(told, "got, kept: "+strconv.FormatBool(i.Reused)) },
+	})
+	for range 2 {
+		ask(t, tr, request(t, http.MethodGet, url, nil).WithContext(ctx))
+	}
+	if want := []string{"get " + url, "got, kept: false", "get " + url, "got, kept: true"}; !slices.Equal(told, want) {
+		t.Errorf("%q, want %q", told, want)
+	}
+}
+
+func TestWhereAHostIsDialled(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{"h": "h:80", "h:81": "h:81", "[::1]": "[::1]:80", "[::1]:81": "[::1]:81", "127.0.0.1": "127.0.0.1:80"} {
+		if got := address(host); got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+	}
+}
+
 func TestAClosedConnectionIsNotUsed(t *testing.T) {
 	t.Parallel()
 	tr, url, opened := start(t, echo)

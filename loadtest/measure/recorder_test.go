@@ -163,6 +163,36 @@ func TestWhatTheEngineSays(t *testing.T) {
 	}
 }
 
+// TestMemory: a replica that grows is told from replicas that become more, and what a start takes from a growth.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder(Run{Started: began})
+	for i := range 100 {
+		seen := look(time.Duration(i+1)*time.Second, 0, 1)
+		replica, self := &seen.Replicas[0], &seen.Replicas[1]
+		replica.Memory, self.Memory = 100<<20, uint64(50+i/10)<<20
+		if i < 10 { // it still starts
+			replica.Memory = 20 << 20
+		}
+		if i >= 80 { // a second one, as large as the first
+			seen.Replicas = append(seen.Replicas, knative.ReplicaUsage{Name: "m-1-b", Service: "m", Revision: "m-1", Memory: 100 << 20})
+		}
+		r.Tick(began.Add(time.Duration(i+1)*time.Second), nil, seen, 0)
+	}
+	for text, want := range map[string]float64{"memory(m) > 0": 200, "memory_growth(m-1) < 1MB": 0, "memory(weir) < 60MB": 59, "memory_growth(weir) < 9MB": 8} {
+		if v := r.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; !v.Holds || !near(v.Value, want, 0.01) {
+			t.Errorf("%s: %+v, want it to hold at %v", text, v, want)
+		}
+	}
+	short := NewRecorder(Run{Started: began})
+	short.Tick(began.Add(time.Second), nil, look(time.Second, 0, 1), 0)
+	for _, text := range []string{"memory_growth(m) < 1MB", "memory(other) < 1MB"} {
+		if v := short.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; v.Holds || v.Missing == "" {
+			t.Errorf("%s: %+v, want it to say why there is no value", text, v)
+		}
+	}
+}
+
 func threshold(t *testing.T, text string) scenario.Threshold {
 	t.Helper()
 	th, err := scenario.ParseThreshold(text)

@@ -34,8 +34,10 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 		t.Value, t.Base = t.Value/100*base.Value, ""
 	}
 	switch t.Metric {
-	case "replicas", "max_replicas", "min_replicas", "last_replicas", "memory":
+	case "replicas", "max_replicas", "min_replicas", "last_replicas":
 		return r.judgeReplicas(t, v)
+	case "memory", "memory_growth":
+		return r.judgeMemory(t, v)
 	}
 	s, ok := r.summary(t.Of)
 	if !ok {
@@ -97,20 +99,19 @@ func (r *Run) summary(name string) (Summary, bool) {
 
 // judgeReplicas looks at every second of a service or revision: replicas has to hold in each.
 func (r *Run) judgeReplicas(t scenario.Threshold, v Verdict) Verdict {
-	least, most, last, memory := math.Inf(1), math.Inf(-1), 0.0, 0.0
+	least, most, last := math.Inf(1), math.Inf(-1), 0.0
 	var broken *float64
 	for _, row := range r.Rows {
 		if row.Revisions == nil {
 			continue
 		}
-		n, mb := 0.0, 0.0
+		n := 0.0
 		for _, rev := range r.Revisions {
 			if rev.Name == t.Of || rev.Service == t.Of {
 				n += float64(row.Revisions[rev.Name].Ready)
-				mb += row.Revisions[rev.Name].Memory
 			}
 		}
-		least, most, last, memory = min(least, n), max(most, n), n, max(memory, mb)
+		least, most, last = min(least, n), max(most, n), n
 		if broken == nil && !t.Holds(n) {
 			broken = &n
 		}
@@ -136,8 +137,6 @@ func (r *Run) judgeReplicas(t scenario.Threshold, v Verdict) Verdict {
 		v.Value = least
 	case "last_replicas":
 		v.Value = last
-	case "memory":
-		v.Value = memory
 	}
 	v.Holds = t.Holds(v.Value)
 	return v

@@ -14,7 +14,8 @@ type Threshold struct {
 	Text string
 	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99, refused_answer_p99 (milliseconds), errors, refused (per cent of the
 	// requests), requests, cold_starts, rate, goodput (a second), or of a service or revision replicas, max_replicas,
-	// min_replicas, last_replicas and memory (MB, all replicas together, at its most).
+	// min_replicas, last_replicas, memory (MB, all replicas together, at its most) and memory_growth (MB a replica, from the second
+	// to the last tenth of the run); the last two also of weir, the engine's own process.
 	Metric string
 	// Of is the stage or load, service or revision; empty for all.
 	Of    string
@@ -34,7 +35,7 @@ var (
 	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99", "refused_answer_p99"}
 	shares    = []string{"errors", "refused"}
 	counts    = []string{"requests", "cold_starts", "rate", "goodput"}
-	ofService = []string{"replicas", "max_replicas", "min_replicas", "last_replicas", "memory"}
+	ofService = []string{"replicas", "max_replicas", "min_replicas", "last_replicas", "memory", "memory_growth"}
 )
 
 const thresholdHelp = "expected METRIC OP VALUE such as p95 < 300ms, errors < 0.1%, replicas(embed) == 1"
@@ -100,7 +101,7 @@ func (t Threshold) unit() string {
 	switch t.Metric {
 	case "rate", "goodput":
 		return "/s"
-	case "memory":
+	case "memory", "memory_growth":
 		return "MB"
 	}
 	return ""
