@@ -15,3 +15,11 @@ type Backend interface {
 	// since the call. It is not closed for changes of load.
 	Changed() <-chan struct{}
 }
+
+// Refuser is a Backend that knows which requests it would refuse. Under overload, when most are, nothing is then made ready for
+// a request that goes nowhere.
+type Refuser interface {
+	// Refuse returns ErrOverloaded, and counts a request as refused, if the named revision takes none now. If it returns nil the
+	// request is to be sent, which may fail by ErrOverloaded still.
+	Refuse(revision string) error
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httputil"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,7 +111,7 @@ func short(r *http.Request) bool {
 
 // drained reads what is left of a short body, as long as that comes at once, and reports whether the body was read to its
 // end. Nothing is reported of a Read that is still on its way.
-func (b *requestBody) drained(rc *http.ResponseController) bool {
+func (b *requestBody) drained(rc *http.ResponseController, buffers httputil.BufferPool) bool {
 	if b == nil {
 		return true
 	}
@@ -121,8 +122,14 @@ func (b *requestBody) drained(rc *http.ResponseController) bool {
 	if b.ended || !b.short || b.failed != nil || rc.SetReadDeadline(time.Now().Add(drainLimit)) != nil {
 		return b.ended
 	}
-	_, err := io.Copy(io.Discard, b.ReadCloser)
-	if b.ended = err == nil; b.ended {
+	// A photo is 100 KB: io.Discard would read it in pieces of 8.
+	buf := buffers.Get()
+	defer buffers.Put(buf)
+	var err error
+	for err == nil {
+		_, err = b.ReadCloser.Read(buf)
+	}
+	if b.ended = err == io.EOF; b.ended {
 		// The server goes on reading, to see whether the client leaves: it must not take this deadline for that.
 		_ = rc.SetReadDeadline(time.Time{})
 	}

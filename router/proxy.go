@@ -121,20 +121,31 @@ func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange) e
 	// A function may answer while it still reads. What is no HTTP/1 connection can do that without being asked.
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex()
-	aborted := rt.copyAnswer(w, r)
+	aborted := false
+	if x.err = rt.refusal(x.target.Revision); x.err == nil {
+		aborted = rt.copyAnswer(w, r)
+	}
 	bodyErr := x.body.err()
 	if x.err == nil && !aborted && bodyErr == nil {
 		return nil
 	}
 	// The reason comes first: a body that is not there in time ends the request's context.
 	err := failure(r.Context(), x, aborted, bodyErr)
-	if r.ProtoMajor == 1 && (r.Context().Err() != nil || !x.body.drained(rc)) {
+	if r.ProtoMajor == 1 && (r.Context().Err() != nil || !x.body.drained(rc, rt.proxy.BufferPool)) {
 		// Past a deadline the server may take the client for gone. In full duplex it does not look whether the body was read
 		// to its end: what is left must not be taken for the next request. Else the connection is kept: under overload each
 		// refusal would cost client and server a new one.
 		w.Header().Set("Connection", "close")
 	}
 	return err
+}
+
+// refusal is the backend's answer to a request that it would refuse anyhow.
+func (rt *Router) refusal(revision string) error {
+	if b, ok := rt.backend.(knative.Refuser); ok {
+		return b.Refuse(revision)
+	}
+	return nil
 }
 
 // failure is why a request got no answer, or no whole one.

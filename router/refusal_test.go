@@ -23,10 +23,34 @@ func refusing() *fakeBackend {
 	}}
 }
 
+// early is a backend that refuses before a request is made for it.
+type early struct{ *fakeBackend }
+
+func (early) Refuse(revision string) error {
+	return fmt.Errorf("%s: %w", revision, knative.ErrOverloaded)
+}
+
+// refusingEarly is a backend to which no request may be sent.
+func refusingEarly(t testing.TB) early {
+	return early{&fakeBackend{RoundTripFn: func(*http.Request) (*http.Response, error) {
+		t.Error("a request was sent that the backend had refused")
+		return nil, knative.ErrOverloaded
+	}}}
+}
+
 // TestARefusalKeepsTheConnection: under overload each refusal would cost client and server a new one.
 func TestARefusalKeepsTheConnection(t *testing.T) {
 	t.Parallel()
-	f := start(t, Options{Backend: refusing()})
+	for name, b := range map[string]knative.Backend{"refused when sent": refusing(), "refused before": refusingEarly(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			refusalsKeepTheConnection(t, b)
+		})
+	}
+}
+
+func refusalsKeepTheConnection(t *testing.T, b knative.Backend) {
+	f := start(t, Options{Backend: b})
 	for _, tt := range []struct {
 		name   string
 		size   int
@@ -76,7 +100,7 @@ func TestARefusalKeepsTheConnection(t *testing.T) {
 // TestARefusalDoesNotWaitForTheBody: what does not come at once is not waited for.
 func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
-	f := start(t, Options{Backend: refusing()})
+	f := start(t, Options{Backend: refusingEarly(t)})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +119,7 @@ func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 
 // BenchmarkRefusal measures what a refusal costs client, connection and router together.
 func BenchmarkRefusal(b *testing.B) {
-	f := start(b, Options{Backend: refusing()})
+	f := start(b, Options{Backend: refusingEarly(b)})
 	body := strings.Repeat("x", 1<<10)
 	b.ReportAllocs()
 	for b.Loop() {

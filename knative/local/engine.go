@@ -160,6 +160,17 @@ func (e *Engine) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.throttle.RoundTrip(req)
 }
 
+// Refuse implements knative.Refuser.
+func (e *Engine) Refuse(revision string) error {
+	e.mu.RLock()
+	r := e.revisions[revision]
+	e.mu.RUnlock()
+	if r == nil || r.builtin {
+		return nil // RoundTrip says so
+	}
+	return r.throttle.Refuse()
+}
+
 // Changed returns a channel that is closed at the next change of what Status says about routing.
 func (e *Engine) Changed() <-chan struct{} {
 	e.mu.RLock()

@@ -37,10 +37,9 @@ func (t *Throttle) acquire(ctx context.Context, avoid []*replica) (*replica, err
 		}
 	}
 	again := len(avoid) > 0
-	// As on Knative, each replica has its queue: what scales out may have more wait for it, no longer than before.
-	if !again && t.waiting.Len() >= t.o.QueueDepth*max(1, len(t.replicas)) {
+	if !again && t.full() {
 		defer t.mu.Unlock()
-		return nil, fmt.Errorf("revision %s: %w: %d requests wait", t.o.Revision, knative.ErrOverloaded, t.waiting.Len())
+		return nil, t.overloaded()
 	}
 	w := &waiter{ready: make(chan struct{}), avoid: avoid}
 	place := t.waiting.PushBack(w)
@@ -63,6 +62,29 @@ func (t *Throttle) acquire(ctx context.Context, avoid []*replica) (*replica, err
 		t.waiting.Remove(place)
 	}
 	return nil, ctx.Err()
+}
+
+// full says that no more may wait. As on Knative, each replica has its queue: what scales out may have more wait for it, no
+// longer than before.
+func (t *Throttle) full() bool { return t.waiting.Len() >= t.o.QueueDepth*max(1, len(t.replicas)) }
+
+func (t *Throttle) overloaded() error {
+	return fmt.Errorf("revision %s: %w: %d requests wait", t.o.Revision, knative.ErrOverloaded, t.waiting.Len())
+}
+
+// Refuse is RoundTrip for a request that it would refuse as the queue is full: it counts one and returns the error. If it
+// returns nil nothing was counted. Without replicas it leaves all to RoundTrip, which asks for one.
+func (t *Throttle) Refuse() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.replicas) == 0 || !t.full() {
+		return nil
+	}
+	now := t.o.Now()
+	t.all.HandleEvent(netstats.ReqEvent{Time: now, Type: netstats.ReqIn})
+	t.all.HandleEvent(netstats.ReqEvent{Time: now, Type: netstats.ReqOut})
+	t.finished++
+	return t.overloaded()
 }
 
 // take counts a request at the replica, whose place is reserved.

@@ -37,12 +37,18 @@ func TestQueueIsBounded(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				var results []<-chan result
+				if err := th.Refuse(); err != nil {
+					t.Errorf("with an empty queue: %v", err)
+				}
 				for range tt.taken {
 					results = append(results, start(th, get(ctx, "/")))
 				}
 				synctest.Wait()
 				if got := do(th, get(ctx, "/")); !errors.Is(got.err, knative.ErrOverloaded) {
 					t.Errorf("request over the bound: %v, want ErrOverloaded", got.err)
+				}
+				if err := th.Refuse(); errors.Is(err, knative.ErrOverloaded) != (tt.replicas > 0) {
+					t.Errorf("with a full queue and %d replicas: %v", tt.replicas, err)
 				}
 				rep := th.Report(time.Now())
 				if rep.Queued != tt.wantQueue || rep.InFlight != tt.wantNow {
