@@ -53,14 +53,14 @@ func BenchmarkInputs(b *testing.B) {
 	}
 	predict := url + "/v1/models/imagenet:predict"
 	b.Run("jpeg", func(b *testing.B) {
-		compare(b, "images", 8, post(predict, "image/jpeg", photo), func() error { return images.run([]string{string(photo)}) })
+		compare(b, "images", 8, lines(b, predict, http.Header{"Content-Type": {"image/jpeg"}}, photo), func() error { return images.run([]string{string(photo)}) })
 	})
 	b.Run("json", func(b *testing.B) {
-		compare(b, "images", 8, post(predict, "application/json", asJSON), bareFloats)
+		compare(b, "images", 8, lines(b, predict, http.Header{"Content-Type": {"application/json"}}, asJSON), bareFloats)
 	})
 	b.Run("binary", func(b *testing.B) {
 		header := http.Header{"Content-Type": {"application/octet-stream"}, "Inference-Header-Content-Length": {strconv.Itoa(len(head))}}
-		compare(b, "images", 8, send(url+"/v2/models/imagenet/infer", header, binaryBody), bareFloats)
+		compare(b, "images", 8, lines(b, url+"/v2/models/imagenet/infer", header, binaryBody), bareFloats)
 	})
 }
 

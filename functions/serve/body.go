@@ -20,15 +20,15 @@ import (
 // reserve bounds what a Content-Length alone makes the server set aside.
 const reserve = 4 << 20
 
-// readBody reads a whole body within the limits of size and time, decompressed.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// readBody reads a whole body within the limits of size and time, decompressed, into memory of m.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, m *memory) ([]byte, error) {
 	limit := s.limits.Body
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	in := http.MaxBytesReader(w, r.Body, limit)
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
-	body, err := s.receive(w, r, func() ([]byte, error) { return s.decompress(in, encoding, r.ContentLength) })
+	body, err := s.receive(w, r, func() ([]byte, error) { return s.decompress(in, encoding, r.ContentLength, m) })
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, badRequest("the body is shorter than its Content-Length of %d", r.ContentLength)
 	}
@@ -75,12 +75,12 @@ func isAnswer(err error) bool {
 	return told || model.CodeOf(err) != model.Internal
 }
 
-func (s *Server) decompress(in io.Reader, encoding string, length int64) ([]byte, error) {
+func (s *Server) decompress(in io.Reader, encoding string, length int64, m *memory) ([]byte, error) {
 	var z io.ReadCloser
 	var err error
 	switch encoding {
 	case "", "identity":
-		return readAll(in, length)
+		return readAll(in, length, m)
 	case "gzip", "x-gzip":
 		z, err = gzip.NewReader(in)
 	case "deflate":
@@ -92,7 +92,7 @@ func (s *Server) decompress(in io.Reader, encoding string, length int64) ([]byte
 		return nil, broken(encoding, err)
 	}
 	defer z.Close()
-	body, err := readAll(io.LimitReader(z, s.limits.Body+1), 0)
+	body, err := readAll(io.LimitReader(z, s.limits.Body+1), 0, m)
 	if err != nil {
 		return nil, broken(encoding, err)
 	}
@@ -110,10 +110,9 @@ func broken(encoding string, err error) error {
 	return badRequest("the body is no valid %s: %v", encoding, err)
 }
 
-func readAll(in io.Reader, length int64) ([]byte, error) {
-	var b bytes.Buffer
+func readAll(in io.Reader, length int64, m *memory) ([]byte, error) {
 	// ReadFrom wants room to see the end without growing.
-	b.Grow(int(min(max(length, 0), reserve)) + bytes.MinRead)
+	b := bytes.NewBuffer(m.take(int(min(max(length, 0), reserve)) + bytes.MinRead))
 	_, err := b.ReadFrom(in)
 	return b.Bytes(), err
 }

@@ -68,7 +68,7 @@ func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventS
 		return nil, statusError(http.StatusUnsupportedMediaType, "event format %q is not supported: expected %s or %s",
 			contentType, event.ApplicationCloudEventsJSON, event.ApplicationCloudEventsBatchJSON)
 	}
-	body, err := s.readBody(w, r)
+	body, err := s.readBody(w, r, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (s *Server) predictEvent(ctx context.Context, st *state, e *event.Event, fi
 		return nil, err
 	}
 	if s.looksV2(env) {
-		answer, err := s.inferV2(ctx, st, data, nil, false)
+		answer, err := s.inferV2(ctx, st, data, nil, false, nil)
 		return answer.json, err
 	}
 	a := apiV1Predict

@@ -16,7 +16,7 @@ import (
 
 // serveBatch answers a batch of events with a batch of as many, in the same order: a prediction or an error for each.
 func (s *Server) serveBatch(st *state, w http.ResponseWriter, r *http.Request) error {
-	body, err := s.readBody(w, r)
+	body, err := s.readBody(w, r, nil)
 	if err != nil {
 		return err
 	}

@@ -33,14 +33,14 @@ func mediaType(contentType string) string {
 }
 
 // serveImage answers a raw image body in row format, as if it were the only instance.
-func serveImage(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
+func serveImage(s *Server, st *state, w http.ResponseWriter, r *http.Request, m *memory) error {
 	if err := checkTarget(st, exchangeOf(r).target); err != nil {
 		return err
 	}
 	if err := checkImage(st, r.Header.Get("Content-Type")); err != nil {
 		return err
 	}
-	body, err := s.readBody(w, r)
+	body, err := s.readBody(w, r, m)
 	if err != nil {
 		return err
 	}

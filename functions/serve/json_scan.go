@@ -17,6 +17,8 @@ type scanner struct {
 	maxDepth, depth int
 	// nonFinite allows NaN, Infinity and -Infinity, which TensorFlow Serving's clients send.
 	nonFinite bool
+	// memory is for the tensors that are read.
+	memory *memory
 }
 
 func (s *scanner) fail(format string, args ...any) error {
@@ -258,7 +260,11 @@ func (s *scanner) pass() error {
 		return s.skip()
 	}
 	depth := 0
-	for i := structural(s.b, s.i); i < len(s.b); i = structural(s.b, i+1) {
+	for i := s.i; ; i++ {
+		i, depth = structural(s.b, i, depth)
+		if i >= len(s.b) {
+			break
+		}
 		switch s.b[i] {
 		case '[', '{':
 			depth++
@@ -275,20 +281,29 @@ func (s *scanner) pass() error {
 	return s.fail("the request ends inside a list or an object")
 }
 
-// structural returns where from i on the next byte is that may be a quote, a bracket or a brace, looking at eight at
-// once: a quote is found by itself, the others by a bit that digits, commas, points and white space lack.
-func structural(b []byte, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
+// structural returns where from i on the next byte is that may be a quote, a bracket or a brace, and the depth there. It
+// looks at eight at once: a quote is found by itself, the others by a bit that digits, commas, points and white space lack.
+// Brackets and braces among the eight are counted if they leave something open.
+func structural(b []byte, i, depth int) (int, int) {
 	for ; i+8 <= len(b); i += 8 {
 		x := binary.LittleEndian.Uint64(b[i:])
-		quote := x ^ ones*'"'
-		// Bytes that are zero in quote get their high bit; those above one may too, but the lowest is right.
-		if found := x&(ones<<6) | (quote-ones)&^quote&high; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
+		quote, others := zeros(x^ones*'"'), x&(ones<<6)
+		if quote|others == 0 {
+			continue
 		}
+		// A bracket and a brace differ in one bit.
+		opened, closed := zeros((x|ones<<5)^ones*'{'), zeros((x|ones<<5)^ones*'}')
+		if n := bits.OnesCount64(closed); quote == 0 && n < depth {
+			depth += bits.OnesCount64(opened) - n
+			continue
+		}
+		return i + bits.TrailingZeros64(quote|others<<1)/8, depth
 	}
-	return i
+	return i, depth
 }
+
+// zeros marks the bytes that are zero with their high bit.
+func zeros(x uint64) uint64 { return ^((x&^high + (high - ones)) | x) & high }
 
 // endOfString finds the quote that ends a string whose text begins at i, len(b) if there is none.
 func endOfString(b []byte, i int) int {

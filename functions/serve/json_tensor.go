@@ -42,7 +42,7 @@ func newTensorReader(s *scanner, spec model.TensorSpec, root string) *tensorRead
 	}
 	// A value needs at least a digit and a comma.
 	want = min(want, int64(len(s.b)-s.i)/2+1)
-	t.data = make([]byte, 0, want*int64(spec.DType.Size()))
+	t.data = s.memory.take(int(want) * spec.DType.Size())
 	return t
 }
 
@@ -118,17 +118,31 @@ func (t *tensorReader) elements(level int) (int, error) {
 			return n, tooMany(t.maxRows)
 		}
 		t.at[level] = n
-		if t.dtype == model.Float32 && t.leaf && level+1 == len(t.dims) {
-			if f, end, ok := plain32(t.b, t.i); ok {
-				t.data = binary.LittleEndian.AppendUint32(t.data, math.Float32bits(f))
-				t.i = end
-				continue
-			}
+		if t.dtype == model.Float32 && t.leaf && t.plain(level) {
+			continue
 		}
 		if err := t.value(level + 1); err != nil {
 			return n, err
 		}
 	}
+}
+
+// plain reads the next value of a list of float32s or of lists of them, if it is of the usual form.
+func (t *tensorReader) plain(level int) bool {
+	switch len(t.dims) - level {
+	case 1:
+		f, end, ok := plain32(t.b, t.i)
+		if ok {
+			t.data = binary.LittleEndian.AppendUint32(t.data, f)
+			t.i = end
+		}
+		return ok
+	case 2:
+		// The first list was read, by value: its length is known, and that it is not nested too deep.
+		n := t.dims[level+1]
+		return n > 0 && t.i < len(t.b) && t.b[t.i] == '[' && t.list32(int(n))
+	}
+	return false
 }
 
 func tooMany(limit int) error {

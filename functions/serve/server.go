@@ -50,6 +50,7 @@ type Server struct {
 	calls      map[string]http.Handler
 	reflection *rpc.Reflection
 	statistics statistics
+	blocks     blocks
 }
 
 // state is what the server serves: a model, or why there is none. It is replaced as a whole.

@@ -64,7 +64,7 @@ func orNone(names []string) string {
 
 // serveV1 answers :predict, :classify and :regress.
 func serveV1(a api) func(*Server, *state, http.ResponseWriter, *http.Request) error {
-	return func(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
+	return lease(func(s *Server, st *state, w http.ResponseWriter, r *http.Request, m *memory) error {
 		if err := checkTarget(st, exchangeOf(r).target); err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func serveV1(a api) func(*Server, *state, http.ResponseWriter, *http.Request) er
 			return statusError(http.StatusUnsupportedMediaType, "content type %q is not supported: expected application/json%s",
 				r.Header.Get("Content-Type"), orImages(st, a))
 		}
-		body, err := s.readBody(w, r)
+		body, err := s.readBody(w, r, m)
 		if err != nil {
 			return err
 		}
@@ -80,12 +80,13 @@ func serveV1(a api) func(*Server, *state, http.ResponseWriter, *http.Request) er
 		if err != nil {
 			return err
 		}
+		e.memory = m
 		answer, err := s.predictV1(r.Context(), st, a, e)
 		if err != nil {
 			return err
 		}
 		return writeJSON(w, answer)
-	}
+	})
 }
 
 func orImages(st *state, a api) string {

@@ -9,6 +9,8 @@ type envelope struct {
 	examples, context int
 	// finite keeps the request and its answer to strict JSON, without NaN and the infinities.
 	finite bool
+	// memory is for the tensors.
+	memory *memory
 }
 
 // readEnvelope reads the first level of a V1 body. Members that it does not know are ignored, as in TensorFlow Serving.
@@ -63,7 +65,7 @@ func (s *Server) scanner(body []byte, nonFinite bool) *scanner {
 // at returns a scanner that stands before one of the envelope's members.
 func (e envelope) at(s *Server, offset int) *scanner {
 	scan := s.scanner(e.body, !e.finite)
-	scan.i, scan.depth = offset, 1
+	scan.i, scan.depth, scan.memory = offset, 1, e.memory
 	return scan
 }
 

@@ -106,7 +106,7 @@ func v2Tensors(specs []model.TensorSpec) []v2Tensor {
 }
 
 // serveV2Infer answers an inference request, with binary tensor data after the JSON or without.
-func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
+func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request, m *memory) error {
 	if err := checkTarget(st, exchangeOf(r).target); err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request) 
 		return statusError(http.StatusUnsupportedMediaType,
 			"content type %q is not supported: expected application/json, or application/octet-stream with %s", contentType, headerJSONLength)
 	}
-	body, err := s.readBody(w, r)
+	body, err := s.readBody(w, r, m)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request) 
 			return badRequest("header %s is %q, expected the JSON's length in bytes, 1 to the body's %d", headerJSONLength, header, len(body))
 		}
 	}
-	answer, err := s.inferV2(r.Context(), st, body[:length:length], body[length:], true)
+	answer, err := s.inferV2(r.Context(), st, body[:length:length], body[length:], true, m)
 	if err != nil {
 		return err
 	}
@@ -134,8 +134,8 @@ func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request) 
 }
 
 // inferV2 decodes an inference request, predicts and encodes the answer. Without binary the answer is JSON alone.
-func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, binary bool) (v2Answer, error) {
-	req, err := s.readInfer(body, tail)
+func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, binary bool, m *memory) (v2Answer, error) {
+	req, err := s.readInfer(body, tail, m)
 	if err != nil {
 		return v2Answer{}, err
 	}

@@ -33,9 +33,10 @@ type inferOutput struct {
 }
 
 // readInfer reads the JSON of an inference request; tail is the binary data behind it.
-func (s *Server) readInfer(body, tail []byte) (inferRequest, error) {
+func (s *Server) readInfer(body, tail []byte, m *memory) (inferRequest, error) {
 	var r inferRequest
 	scan := s.scanner(body, false)
+	scan.memory = m
 	if c := scan.peek(); c != '{' {
 		return r, scan.fail(`expected an object with "inputs", got %s`, scan.what())
 	}

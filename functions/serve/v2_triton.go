@@ -129,7 +129,7 @@ type IndexEntry struct {
 }
 
 func serveV2Index(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
-	body, err := s.readBody(w, r)
+	body, err := s.readBody(w, r, nil)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (s *Server) checkLoad(name string, params int) error {
 }
 
 func serveV2Load(s *Server, _ *state, w http.ResponseWriter, r *http.Request) error {
-	body, err := s.readBody(w, r)
+	body, err := s.readBody(w, r, nil)
 	if err != nil {
 		return err
 	}

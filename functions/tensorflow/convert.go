@@ -16,6 +16,7 @@ import (
 
 // converter makes tensors that the binding cannot make itself, each with a small graph. It is safe for concurrent use.
 type converter struct {
+	reuse  reuse
 	mu     sync.Mutex
 	graphs map[tf.DataType]*conversion
 }
@@ -36,6 +37,10 @@ var carriers = map[model.DType]tf.DataType{
 func (c *converter) toTF(t model.Tensor) (*tf.Tensor, error) {
 	if t.DType == model.Bytes {
 		return c.stringsToTF(t)
+	}
+	if out := c.reuse.take(tfTypes[t.DType], t.Shape); out != nil {
+		copy(out.TensorData(), t.Data)
+		return out, nil
 	}
 	carrier, carried := carriers[t.DType]
 	if !carried {

@@ -64,7 +64,6 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 			return model.Response{}, err
 		}
 		feeds[e.inputs[name]] = feed
-		native += nativeBytes(t)
 	}
 	names := req.Outputs
 	if len(names) == 0 {
@@ -86,6 +85,11 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 		}
 		resp.Outputs[name] = t
 		native += nativeBytes(t)
+	}
+	for name, t := range inputs {
+		if !m.convert.reuse.put(feeds[e.inputs[name]]) {
+			native += nativeBytes(t)
+		}
 	}
 	released.add(native)
 	return resp, nil

@@ -1,0 +1,70 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir.dev/weir/functions/model"
+)
+
+// TestALeftPredictionKeepsItsInputs has requests with a timeout whose prediction goes on, as TensorFlow's does, and others
+// after each that could get their memory.
+func TestALeftPredictionKeepsItsInputs(t *testing.T) {
+	t.Parallel()
+	const n = kept // floats
+	m := &fakeModel{meta: model.Metadata{Name: "toy", Version: 1, Signatures: map[string]model.Signature{
+		"serving_default": {
+			Name: "serving_default", Method: model.MethodPredict,
+			Inputs: specs{spec("x", model.Float32, -1, n)}, Outputs: specs{spec("y", model.Float32, -1, 1)},
+		},
+	}}}
+	var left []model.Tensor
+	m.PredictFn = func(ctx context.Context, req model.Request) (model.Response, error) {
+		if _, ok := ctx.Deadline(); ok {
+			left = append(left, req.Inputs["x"])
+			<-ctx.Done()
+			return model.Response{}, ctx.Err()
+		}
+		return model.Response{Outputs: map[string]model.Tensor{"y": floats([]int64{1, 1}, 1)}}, nil
+	}
+	s := newServer(t, Options{})
+	s.SetModel(m)
+	data := func(fill byte) []byte { return bytes.Repeat([]byte{0, 0, fill, 0x3f}, n) }
+	binary := func(fill byte, timeout string) int {
+		head := fmt.Sprintf(`{"inputs":[{"name":"x","shape":[1,%d],"datatype":"FP32","parameters":{"binary_data_size":%d}}]}`, n, 4*n)
+		r := httptest.NewRequest("POST", "/v2/models/toy/infer", strings.NewReader(head+string(data(fill))))
+		r.Header.Set(headerJSONLength, fmt.Sprint(len(head)))
+		r.Header.Set("Content-Type", "application/octet-stream")
+		return answered(s, r, timeout)
+	}
+	text := func(number, timeout string) int {
+		list := strings.TrimSuffix(strings.Repeat(number+",", n), ",")
+		return answered(s, httptest.NewRequest("POST", "/v1/models/toy:predict", strings.NewReader(`{"instances":[[`+list+`]]}`)), timeout)
+	}
+	for range 5 {
+		if got := []int{binary(1, "5ms"), binary(2, ""), text("0.5", "200ms"), text("0.75", "")}; !slices.Equal(got, []int{504, 200, 504, 200}) {
+			t.Fatalf("answers: %v", got)
+		}
+	}
+	want := [][]byte{data(1), data(0)} // 0.5 is 0x3f000000
+	for i, got := range left {
+		if !bytes.Equal(got.Data, want[i%2]) {
+			t.Errorf("the inputs of prediction %d, which goes on, were written over: % x…", i, got.Data[:8])
+		}
+	}
+}
+
+func answered(s *Server, r *http.Request, timeout string) int {
+	if timeout != "" {
+		r.Header.Set(HeaderTimeout, timeout)
+	}
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, r)
+	return w.Code
+}
