@@ -174,8 +174,8 @@ bench: build ## Measure; the figures go to loadtest/RESULTS.md
 	@go test -run '^$$' -bench . -benchtime 3s -timeout 60m ./loadtest/... ./functions/...
 
 .PHONY: load-results
-load-results: build ## Run the load tests of loadtest/RESULTS.md (14 minutes; SHORT=1: 7) and print their figures
-	@$(PYTHON) loadtest/results.py $(if $(SHORT),--short)
+load-results: build ## Run the load tests of loadtest/RESULTS.md (14 minutes; SHORT=1: 7; CLUSTER=1: on a node) and print their figures
+	@$(PYTHON) loadtest/results.py $(if $(SHORT),--short) $(if $(CLUSTER),--cluster)
 
 .PHONY: bench-cluster
 bench-cluster: build cluster-packages ## Measure the Kubernetes node (Linux, root); COLD=--cold compiles it anew, too

@@ -3,6 +3,7 @@
     python3 loadtest/results.py            # all of them, 14 minutes
     python3 loadtest/results.py --short    # the fixed replica, both overloads and the crowd, 7 minutes
     python3 loadtest/results.py crowd      # those that are named
+    python3 loadtest/results.py --cluster  # the experiment on a Kubernetes node of its own (root; weir cluster build), 12 minutes
 
 Reports go to build/load-results/NAME, the pictures to loadtest/pictures. The exit code is 1 if a threshold is broken.
 """
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from cluster import Node
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WEIR = ROOT / "bin" / "weir"
@@ -35,6 +38,8 @@ SCENARIOS = [
     ("overload-busy", None, True),
     ("crowd", None, True),
 ]
+ON_CLUSTER = ["no-autoscaling", "autoscaling", "waiting-no-autoscaling", "waiting-autoscaling", "autoscaling-hpa"]
+INGRESS = "127.0.0.1:18087"
 
 
 def start(state):
@@ -47,6 +52,17 @@ def start(state):
             sys.exit(f"weir did not start: {OUT / 'weir.log'}")
         time.sleep(0.2)
     return up
+
+
+def start_cluster(state):
+    """Starts a node with the router and pushes the images of the scenarios. Returns it and the options that send load to it."""
+    node = Node(state, INGRESS)
+    node.up()
+    overlay = OUT / "overlay"
+    subprocess.run([WEIR, "image", "push", "--to", node.registry, "--kustomize", overlay], check=True, stdout=subprocess.DEVNULL)
+    node.kubectl("apply", "-k", overlay)
+    node.kubectl("wait", "--for=condition=Ready", "service.serving.knative.dev/router", "--timeout=120s")
+    return node, ["--on", "cluster", "--kubeconfig", node.config, "--address", INGRESS]
 
 
 def milliseconds(x):
@@ -91,31 +107,47 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="scenarios to run instead of all")
     parser.add_argument("--short", action="store_true", help="only those of the short form")
+    parser.add_argument("--cluster", action="store_true", help="on a node of its own, which takes root")
     args = parser.parse_args()
-    chosen = [(n, dict((s[0], s[1]) for s in SCENARIOS).get(n)) for n in args.names] or [(n, d) for n, d, short in SCENARIOS if short or not args.short]
+    stretched = {name: seconds for name, seconds, _ in SCENARIOS}
+    chosen = args.names or (ON_CLUSTER if args.cluster else [n for n, _, short in SCENARIOS if short or not args.short])
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    began, broken = time.monotonic(), []
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="weir-") as state:
-        up = start(state)
-        try:
-            for name, seconds in chosen:
-                print(f"## {name}\n", flush=True)
-                command = [WEIR, "--state", state, "load", ROOT / "loadtest" / "scenarios" / f"{name}.yaml", "--out", OUT / name]
-                done = subprocess.run(command + (["--for", f"{seconds}s"] if seconds else []), capture_output=True, text=True)
-                if not (OUT / name / "run.json").exists():
-                    sys.exit(f"{name}: {done.stderr}")
-                run = json.loads((OUT / name / "run.json").read_text())
-                show(run)
-                broken += [f"{name}: {t['text']}" for t in run["thresholds"] if not t["holds"]]
-                if name != "first":
-                    shutil.copy(OUT / name / "charts.png", ROOT / "loadtest" / "pictures" / f"{name}.png")
-        finally:
-            up.terminate()
-            up.wait()
+        if args.cluster:
+            node, options = start_cluster(state)
+            try:
+                broken = run_all({n: None for n in chosen}, options, "cluster-")
+            finally:
+                node.down()
+        else:
+            up = start(state)
+            try:
+                broken = run_all({n: stretched.get(n) for n in chosen}, ["--state", state], "")
+            finally:
+                up.terminate()
+                up.wait()
     print(f"{time.monotonic() - began:.0f} s; reports: {OUT}")
     if broken:
         sys.exit("broken thresholds: " + "; ".join(broken))
+
+
+def run_all(chosen, options, prefix):
+    """Runs scenarios, each in so many seconds or in its own, prints their figures, keeps their pictures, and returns the broken thresholds."""
+    broken = []
+    for name, seconds in chosen.items():
+        print(f"## {name}\n", flush=True)
+        command = [WEIR, "load", ROOT / "loadtest" / "scenarios" / f"{name}.yaml", "--out", OUT / name, *options]
+        done = subprocess.run(command + (["--for", f"{seconds}s"] if seconds else []), capture_output=True, text=True)
+        if not (OUT / name / "run.json").exists():
+            sys.exit(f"{name}: {done.stderr}")
+        run = json.loads((OUT / name / "run.json").read_text())
+        show(run)
+        broken += [f"{name}: {t['text']}" for t in run["thresholds"] if not t["holds"]]
+        if name != "first":
+            shutil.copy(OUT / name / "charts.png", ROOT / "loadtest" / "pictures" / f"{prefix}{name}.png")
+    return broken
 
 
 if __name__ == "__main__":

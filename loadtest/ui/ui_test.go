@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -57,6 +58,35 @@ func serve(t *testing.T, loads ...scenario.Load) *served {
 	go func() { done <- srv.Serve(ctx, ln) }()
 	s.end = func() error { cancel(); return <-done }
 	return s
+}
+
+// watch asks for the run, as the page does but more often, until it is as wanted.
+func (s *served) watch(t *testing.T, wanted func(measure.Run) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address+"/api/run", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer runAnswer
+		err = json.NewDecoder(resp.Body).Decode(&answer)
+		_ = resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Run != nil && wanted(*answer.Run) {
+			return
+		}
+		<-tick.C
+	}
 }
 
 func users(n int) scenario.Load {
@@ -141,7 +171,10 @@ func TestAChangeHoldsUntilTheRunEnds(t *testing.T) {
 	tab.Eval(`document.querySelector("#loads button").click()`, nil)
 	tab.WaitText("#loads", "echo: users (changed)")
 	tab.WaitText("#state", "Running: next")
-	tab.WaitFor(`document.querySelector("[data-chart=load] .legend b").textContent === "7"`)
+	tab.WaitText("[data-table=summaries]", "next")
+	s.watch(t, func(run measure.Run) bool {
+		return len(run.Stages) == 2 && run.Rows[len(run.Rows)-1].T > run.Stages[1].Begin+2
+	})
 	tab.Eval(`document.querySelector("#stop").click()`, nil)
 	tab.WaitText("#state", "Ended. Report")
 	if err := s.end(); err != nil {
@@ -197,9 +230,7 @@ func TestAPI(t *testing.T) {
 		}
 		return resp.StatusCode, string(data)
 	}
-	for state := ""; !strings.Contains(state, `"number":1`); { // the run has begun
-		_, state = do("GET", "/api/run", "", nil)
-	}
+	s.watch(t, func(measure.Run) bool { return true })
 	for _, tt := range []struct {
 		name, method, path, body string
 		header                   map[string]string
