@@ -178,4 +178,5 @@ def main():
         show("`cluster down`", f"{took:.1f} s")
 
 
-main()
+if __name__ == "__main__":
+    main()
