@@ -43,7 +43,8 @@ func BenchmarkKServeRouter(b *testing.B) {
 	for _, size := range []int{1 << 10, 600 << 10} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
 			body := bytes.Repeat([]byte("y"), size)
-			sides := []func() error{post("http://"+theirs+path, "application/json", body), post("http://"+ours+path, "application/json", body)}
+			json := http.Header{"Content-Type": {"application/json"}}
+			sides := []func() error{lines(b, "http://"+theirs+path, json, body), lines(b, "http://"+ours+path, json, body)}
 			var rates [2][]float64
 			for b.Loop() {
 				for range 3 {

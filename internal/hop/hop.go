@@ -53,19 +53,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !isPlain(req) {
 		return t.rest.RoundTrip(req)
 	}
-	message, ok := t.heads.Get().(*bytes.Buffer)
-	if !ok {
-		message = new(bytes.Buffer)
-	}
-	defer t.heads.Put(message)
-	message.Reset()
-	if err := writeRequest(message, req); err != nil {
-		return nil, err
-	}
 	trace := httptrace.ContextClientTrace(req.Context())
 	if trace != nil && trace.GetConn != nil {
 		trace.GetConn(req.URL.Host)
 	}
+	// Before the body is read: if there is no connection, all of it can still be sent elsewhere.
 	c, kept, err := t.conns.take(req.Context(), req.URL.Host)
 	if err != nil {
 		closeBody(req)
@@ -73,6 +65,16 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if trace != nil && trace.GotConn != nil {
 		trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: kept, WasIdle: kept})
+	}
+	message, ok := t.heads.Get().(*bytes.Buffer)
+	if !ok {
+		message = new(bytes.Buffer)
+	}
+	defer t.heads.Put(message)
+	message.Reset()
+	if err := writeRequest(message, req); err != nil {
+		t.conns.put(c)
+		return nil, err
 	}
 	// From here on the end of the context ends what the connection does, and with it the connection.
 	e := &exchange{pool: &t.conns, conn: c, ctx: req.Context()}

@@ -338,7 +338,6 @@ func TestAClosedConnectionIsNotUsed(t *testing.T) {
 	ask(t, tr, request(t, http.MethodGet, url, nil))
 	host := strings.TrimPrefix(url, "http://")
 	c := tr.conns.last(host)
-	c.since = c.since.Add(-2 * trusted)
 	if err := c.Conn.(*net.TCPConn).CloseRead(); err != nil { // looks as if the other side had closed it
 		t.Fatal(err)
 	}

@@ -73,13 +73,10 @@ func (p *pool) buffer() *[bufferSize]byte {
 	return new([bufferSize]byte)
 }
 
-// trusted is how long an idle connection is taken to be open without a look.
-const trusted = time.Second
-
 // take returns a connection to host, and whether it is one that was kept.
 func (p *pool) take(ctx context.Context, host string) (c *conn, kept bool, err error) {
 	for c := p.last(host); c != nil; c = p.last(host) {
-		if time.Since(c.since) < trusted || isOpen(c.Conn) {
+		if isOpen(c.Conn) {
 			return c, true, nil
 		}
 		_ = c.Close()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.dev/weir/internal/hop"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 )
@@ -17,7 +18,7 @@ import (
 type Backend struct {
 	revisions map[string]place
 	services  []knative.ServiceStatus
-	plain     *http.Transport
+	plain     *hop.Transport
 	h2c       *http.Transport
 }
 
@@ -30,7 +31,7 @@ type place struct {
 }
 
 func newBackend() *Backend {
-	return &Backend{revisions: map[string]place{}, plain: server.NewTransport(false), h2c: server.NewTransport(true)}
+	return &Backend{revisions: map[string]place{}, plain: hop.New(server.NewTransport(false)), h2c: server.NewTransport(true)}
 }
 
 // RoundTrip sends a request to the revision that its URL's host names.
@@ -45,7 +46,7 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	u.Scheme, u.Host = p.scheme, p.host
 	// An ingress tells Services apart by Host; X-Forwarded-Host keeps the client's.
 	out.URL, out.Host = &u, p.host
-	next := b.plain
+	next := http.RoundTripper(b.plain)
 	if p.h2c {
 		next = b.h2c
 	}

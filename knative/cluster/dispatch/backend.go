@@ -27,6 +27,7 @@ import (
 	"knative.dev/serving/pkg/client/informers/externalversions"
 	listers "knative.dev/serving/pkg/client/listers/serving/v1"
 
+	"weir.dev/weir/internal/hop"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/cluster/observe"
@@ -49,7 +50,7 @@ type Backend struct {
 	seen      []cache.InformerSynced // that what was there at the start was handled
 	services  listers.ServiceLister
 	revisions listers.RevisionLister
-	plain     *http.Transport
+	plain     *hop.Transport
 	h2c       *http.Transport
 
 	mu      sync.RWMutex
@@ -73,7 +74,7 @@ func New(o Options) (*Backend, error) {
 		namespace: o.Namespace,
 		informers: []cache.SharedIndexInformer{services.Informer(), revisions.Informer(), slices},
 		services:  services.Lister(), revisions: revisions.Lister(),
-		plain: server.NewTransport(false), h2c: server.NewTransport(true),
+		plain: hop.New(server.NewTransport(false)), h2c: server.NewTransport(true),
 		changed: make(chan struct{}), targets: map[string]*target{},
 	}
 	handlers := []func(any){func(any) { b.change() }, func(any) { b.change() }, func(obj any) { b.reach(slices.GetIndexer(), obj) }}

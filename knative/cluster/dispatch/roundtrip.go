@@ -154,7 +154,7 @@ func (b *Backend) send(r *http.Request, name string, p *place) (*http.Response, 
 	if r.Body != nil && r.Body != http.NoBody {
 		out.Body = &attemptBody{ReadCloser: r.Body}
 	}
-	next := b.plain
+	next := http.RoundTripper(b.plain)
 	if p.h2c || rpc.IsCall(r) {
 		// Activators and queue-proxies take both on every port and go on with what came.
 		next = b.h2c
