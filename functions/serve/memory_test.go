@@ -38,14 +38,14 @@ func TestALeftPredictionKeepsItsInputs(t *testing.T) {
 	data := func(fill byte) []byte { return bytes.Repeat([]byte{0, 0, fill, 0x3f}, n) }
 	binary := func(fill byte, timeout string) int {
 		head := fmt.Sprintf(`{"inputs":[{"name":"x","shape":[1,%d],"datatype":"FP32","parameters":{"binary_data_size":%d}}]}`, n, 4*n)
-		r := httptest.NewRequest("POST", "/v2/models/toy/infer", strings.NewReader(head+string(data(fill))))
+		r := httptest.NewRequest(http.MethodPost, "/v2/models/toy/infer", strings.NewReader(head+string(data(fill))))
 		r.Header.Set(headerJSONLength, fmt.Sprint(len(head)))
 		r.Header.Set("Content-Type", "application/octet-stream")
 		return answered(s, r, timeout)
 	}
 	text := func(number, timeout string) int {
 		list := strings.TrimSuffix(strings.Repeat(number+",", n), ",")
-		return answered(s, httptest.NewRequest("POST", "/v1/models/toy:predict", strings.NewReader(`{"instances":[[`+list+`]]}`)), timeout)
+		return answered(s, httptest.NewRequest(http.MethodPost, "/v1/models/toy:predict", strings.NewReader(`{"instances":[[`+list+`]]}`)), timeout)
 	}
 	for range 5 {
 		if got := []int{binary(1, "50ms"), binary(2, ""), text("0.5", "50ms"), text("0.75", "")}; !slices.Equal(got, []int{504, 200, 504, 200}) {
