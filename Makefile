@@ -85,7 +85,7 @@ test-go:
 test-cluster: build cluster-packages build/tools/kn build/tools/func ## Build a Kubernetes node with Knative and test on it (Linux, root)
 	@bin/weir cluster build
 	@$(SAY) "Tests on a Kubernetes node"
-	@cd kind/node/program && go test ./store
+	@cd kind/node/program && go test ./store ./volumes
 	@go test -count 1 -tags cluster -timeout 30m ./test/cluster/...
 	@$(SAY) "The behaviour suite on a Kubernetes node"
 	@trap 'bin/weir cluster down --state build/suite-cluster' EXIT; \
@@ -151,7 +151,7 @@ chromium:
 
 # The behaviour suite on a cluster that runs: KUBECONFIG, WEIR_REGISTRY (HOST:PORT) and WEIR_INGRESS (HOST:PORT) name it.
 # What is only so on one machine (weir up, its processes and its state) has no test there.
-ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|Kn|Kubectl|Func|ScaleOnProcessors|SameReplicas
+ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelInABucket|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|Kn|Kubectl|Func|ScaleOnProcessors|SameReplicas
 .PHONY: suite-on-cluster
 suite-on-cluster:
 	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test

@@ -69,6 +69,9 @@ type DeployOptions struct {
 	Version int64
 	// Command is the local command in place of the one that Function and Model make.
 	Command string
+	// CacheClaim is the PersistentVolumeClaim, on a cluster, in which replicas and revisions share what they fetch. If empty,
+	// each pod keeps its own.
+	CacheClaim string
 	// Env is set in the container, KEY=VALUE, on top of the existing template's.
 	Env []string
 	// Batch is AnnotationBatch: BatchAuto, BatchOff or a number of rows. If empty, as the existing template has it.
@@ -144,6 +147,9 @@ func (o DeployOptions) validate(existing *servingv1.Service) error {
 	}
 	if o.Model != "" && o.Command == "" && !o.Cluster && !filepath.IsAbs(o.Function) {
 		add("the function program %q must be an absolute path", o.Function)
+	}
+	if o.CacheClaim != "" && !o.Cluster {
+		add("--cache-claim %s: it is for a cluster; on one machine all models share a folder: --env %s=DIR", o.CacheClaim, EnvCache)
 	}
 	if o.Traffic != nil && (*o.Traffic < 0 || *o.Traffic > 100) {
 		add("--traffic %d: it must be from 0 to 100", *o.Traffic)
@@ -240,8 +246,8 @@ func (o DeployOptions) applyTemplate(t *servingv1.RevisionTemplateSpec, name str
 		t.Spec.Containers = []corev1.Container{{}} // Prepare says what is wrong with it
 	}
 	o.applyContainer(&t.Spec.Containers[0], version)
-	if o.Cluster && strings.Contains(o.Model, "://") {
-		addCache(&t.Spec.PodSpec)
+	if o.Cluster && (strings.Contains(o.Model, "://") || o.CacheClaim != "") {
+		addCache(&t.Spec.PodSpec, o.CacheClaim)
 	}
 	if o.Cluster && t.Spec.AutomountServiceAccountToken == nil {
 		no := false // a model asks nothing of the cluster

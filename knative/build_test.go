@@ -94,6 +94,9 @@ func TestBuild(t *testing.T) {
 		{name: "cluster-address", existing: deployed, options: DeployOptions{
 			Name: "cats", Cluster: true, Model: "https://example.com/cats/3.tar.gz", Traffic: ptr(20), Tag: "next",
 		}},
+		{name: "cluster-cache", existing: deployed, options: DeployOptions{
+			Name: "cats", Cluster: true, Model: "https://example.com/cats/3.tar.gz", CacheClaim: "weir-models",
+		}},
 		{name: "update-latest-revision", existing: deployedBefore(t, "testdata/digits.yaml"), options: DeployOptions{
 			Name: "digits", Model: "/models/digits/2", Function: "/weir/bin/functions/savedmodel", Traffic: ptr(50),
 		}},

@@ -30,7 +30,7 @@ func WithAutoscaler(ctx context.Context, cfg *autoscalerconfig.Config) context.C
 // must not keep its name. Warnings are Knative's own, about defaults that are insecure. What one machine cannot honour
 // besides is ValidateLocal's.
 func Prepare(ctx context.Context, svc *servingv1.Service) (warnings []string, err error) {
-	cfg := config.FromContextOrDefaults(ctx)
+	cfg := withFeatures(config.FromContextOrDefaults(ctx))
 	ctx = config.ToContext(ctx, cfg)
 	svc.APIVersion, svc.Kind = servingv1.SchemeGroupVersion.String(), "Service"
 	deriveBatch(&svc.Spec.Template)
@@ -60,6 +60,16 @@ func Prepare(ctx context.Context, svc *servingv1.Service) (warnings []string, er
 		return warnings, fmt.Errorf("service %s: %w", svc.Name, err)
 	}
 	return warnings, nil
+}
+
+// withFeatures allows what weir cluster up sets in config-features: a cache of models that replicas share. A cluster that
+// somebody else set up may refuse it, and says so.
+func withFeatures(cfg *config.Config) *config.Config {
+	c, features := *cfg, *cfg.Features
+	features.PodSpecPersistentVolumeClaim, features.PodSpecPersistentVolumeWrite = config.Enabled, config.Enabled
+	features.PodSpecSecurityContext = config.Enabled
+	c.Features = &features
+	return &c
 }
 
 // ownRules are those that Knative does not have.

@@ -49,14 +49,28 @@ func restricted() *corev1.SecurityContext {
 // cacheDir is where a model that is fetched by its address is kept in a pod: the root file system is read-only.
 const cacheDir = "/cache"
 
-// addCache gives the pod a place for what it fetches.
-func addCache(pod *corev1.PodSpec) {
+// cacheGroup is the group of the images' user: a volume that a cluster makes belongs to nobody else that could write in it.
+const cacheGroup = 65532
+
+// addCache gives the pod a place for what it fetches: the claim's volume, or if that is empty one of its own, unless it
+// has one already.
+func addCache(pod *corev1.PodSpec, claim string) {
 	const name = "model-cache"
-	c := &pod.Containers[0]
-	if slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == name }) {
+	at := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == name })
+	if at < 0 {
+		at = len(pod.Volumes)
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+		c := &pod.Containers[0]
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: cacheDir})
+		setEnv(c, EnvCache, cacheDir)
+	}
+	if claim == "" {
 		return
 	}
-	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: cacheDir})
-	setEnv(c, EnvCache, cacheDir)
+	pod.Volumes[at].VolumeSource = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}
+	if pod.SecurityContext == nil {
+		pod.SecurityContext = &corev1.PodSecurityContext{}
+	}
+	group := int64(cacheGroup)
+	pod.SecurityContext.FSGroup = &group
 }

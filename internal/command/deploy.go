@@ -42,7 +42,8 @@ any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
   weir deploy half --model ./half_plus_two.tar.gz
   weir deploy half --model https://example.com/half.tar.gz#sha256=… --min-scale 1 --concurrency 8
   weir deploy half --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…'
-  weir deploy half --on cluster --image registry.example.com/weir/half:2 --tag next --traffic 10`,
+  weir deploy half --on cluster --image registry.example.com/weir/half:2 --tag next --traffic 10
+  weir deploy half --on cluster --model 's3://models/half.tar.gz?region=eu-central-1#sha256=…' --cache-claim weir-models`,
 		Args: exactly("NAME"),
 	}
 	f := cmd.Flags()
@@ -58,6 +59,7 @@ any model is $WEIR_REGISTRY/weir/savedmodel if --image is not given.`,
 	f.Int64Var(&o.Version, "version", 0, "the model's version (default: the number of the model's folder)")
 	f.StringVar(&o.Batch, "batch", "", "requests that run together at most: a number, off, or auto: where a measurement finds a gain (default auto)")
 	f.BoolVar(&o.H2C, "h2c", false, "on a cluster, gRPC at the model's own address, too: HTTP/2 to the container (the router needs it not)")
+	f.StringVar(&o.CacheClaim, "cache-claim", "", "on a cluster, the PersistentVolumeClaim where replicas share the models they fetch (default: each pod fetches)")
 	f.StringArrayVar(&o.Env, "env", nil, "KEY=VALUE for the function; may be given again")
 	f.BoolVar(&o.wait, "wait", true, "wait until the revision is ready")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")

@@ -252,8 +252,11 @@ func (w *Weir) Sink(ctx context.Context, name string, at *net.TCPAddr) error {
 	return err
 }
 
-// Listen opens a port of this machine that the cluster's pods reach.
+// Listen opens a port of this machine that the replicas reach.
 func (w *Weir) Listen(ctx context.Context) (net.Listener, error) {
+	if w.on == nil {
+		return net.Listen("tcp", "127.0.0.1:0")
+	}
 	nodes, err := w.on.kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err

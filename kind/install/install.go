@@ -110,8 +110,8 @@ func (o Options) read(ctx context.Context) ([]*Object, error) {
 	return all, nil
 }
 
-// configure sets what makes Serving use Kourier, the domain, and that its autoscaler shows its numbers, which weir load
-// puts into its report.
+// configure sets what makes Serving use Kourier, the domain, that its autoscaler shows its numbers, which weir load puts
+// into its report, and that a revision may keep the models it fetches in a volume that it shares.
 func (o Options) configure(obj *Object) error {
 	if obj.GetKind() != "ConfigMap" || obj.GetNamespace() != "knative-serving" {
 		return nil
@@ -121,6 +121,12 @@ func (o Options) configure(obj *Object) error {
 		return unstructured.SetNestedField(obj.Object, "kourier.ingress.networking.knative.dev", "data", "ingress-class")
 	case "config-observability":
 		return unstructured.SetNestedField(obj.Object, "prometheus", "data", "metrics-protocol")
+	case "config-features":
+		for _, feature := range []string{"persistent-volume-claim", "persistent-volume-write", "securitycontext"} {
+			if err := unstructured.SetNestedField(obj.Object, "enabled", "data", "kubernetes.podspec-"+feature); err != nil {
+				return err
+			}
+		}
 	case "config-domain":
 		if o.Domain != "" {
 			return unstructured.SetNestedField(obj.Object, "", "data", o.Domain)

@@ -39,6 +39,10 @@ metadata: {name: config-observability, namespace: knative-serving}
 ---
 apiVersion: v1
 kind: ConfigMap
+metadata: {name: config-features, namespace: knative-serving}
+---
+apiVersion: v1
+kind: ConfigMap
 metadata: {name: config-network, namespace: elsewhere}
 ---
 apiVersion: caching.internal.knative.dev/v1alpha1
@@ -72,6 +76,9 @@ func TestReadAndSort(t *testing.T) {
 		"knative-serving configmap/config-network":                     []any{stageRest, map[string]any{"_example": "text", "ingress-class": "kourier.ingress.networking.knative.dev"}},
 		"knative-serving configmap/config-domain":                      []any{stageRest, map[string]any{"example.test": ""}},
 		"knative-serving configmap/config-observability":               []any{stageRest, map[string]any{"metrics-protocol": "prometheus"}},
+		"knative-serving configmap/config-features": []any{stageRest, map[string]any{
+			"kubernetes.podspec-persistent-volume-claim": "enabled", "kubernetes.podspec-persistent-volume-write": "enabled", "kubernetes.podspec-securitycontext": "enabled",
+		}},
 		"elsewhere configmap/config-network":                           []any{stageRest, nil},
 		"knative-serving image/queue-proxy":                            []any{stageCustom, nil},
 	}

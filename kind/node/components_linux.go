@@ -144,5 +144,6 @@ func (n components) second() []component {
 		}},
 		{"kube-proxy", n.program(), []string{"--config", n.path("conf", "kube-proxy.yaml")}},
 		{"coredns", n.program(), []string{"-conf", n.path("conf", "Corefile")}},
+		{"volumes", n.program(), []string{"-kubeconfig", pki("volumes.conf"), "-dir", n.path("volumes")}},
 	}
 }

@@ -128,7 +128,8 @@ func bridgeRules() error {
 
 // makePKI has kubeadm make the certificates and kubeconfigs, once.
 func (n components) makePKI() error {
-	done := n.path("pki", "kube-proxy.conf")
+	users := []string{"coredns", "kube-proxy", "volumes"}
+	done := n.path("pki", users[len(users)-1]+".conf")
 	if _, err := os.Stat(done); err == nil {
 		return nil
 	}
@@ -142,7 +143,7 @@ func (n components) makePKI() error {
 		}
 	}
 	// In this order: the last one says that all are there.
-	for _, user := range []string{"coredns", "kube-proxy"} {
+	for _, user := range users {
 		kubeconfig, err := n.kubeadm("kubeconfig", "user", config, "--client-name", "system:"+user)
 		if err != nil {
 			return err

@@ -1,7 +1,7 @@
 // Command weir-node is every program of the single-node cluster in one file: the name that it is called by picks one.
 //
 // It is built by "weir cluster up --on node" and started by the node's first process, never by hand. Kubernetes'
-// programs, etcd and CoreDNS are upstream's own commands; registry and images are weir's.
+// programs, etcd and CoreDNS are upstream's own commands; registry, images and volumes are weir's.
 package main
 
 import (
@@ -26,6 +26,7 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
 	"weir.dev/weir/kind/node/program/store"
+	"weir.dev/weir/kind/node/program/volumes"
 )
 
 // programs are the names and what each runs; a program returns its exit code or exits by itself.
@@ -41,6 +42,7 @@ var programs = map[string]func() int{
 	"kubectl":                 func() int { return code(cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand())) },
 	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 	"registry":                func() int { return code(store.Serve(os.Args[1:])) },
+	"volumes":                 func() int { return code(volumes.Run(os.Args[1:])) },
 }
 
 func main() {

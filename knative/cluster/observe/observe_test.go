@@ -238,6 +238,18 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// TestNoVolume says that a claim is what a replica waits for, not room.
+func TestNoVolume(t *testing.T) {
+	t.Parallel()
+	for _, message := range []string{`persistentvolumeclaim "weir-models" not found`, "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."} {
+		rev := revisionOf("half-2", 2, condition(servingv1.RevisionConditionResourcesAvailable, "False", "Unschedulable", message))
+		s := Status(Objects{Service: service(), Revisions: []*servingv1.Revision{rev}})
+		if r := s.Revisions[0]; r.State != knative.StateStarting || !strings.Contains(r.Message, "make the claim or give another --cache-claim") {
+			t.Errorf("%s: %s %s", message, r.State, r.Message)
+		}
+	}
+}
+
 // TestNotReady says why a Service without a failing revision is not ready.
 func TestNotReady(t *testing.T) {
 	t.Parallel()

@@ -151,6 +151,9 @@ func lastError(output string) string {
 }
 
 func noRoom(message string) string {
+	if strings.Contains(strings.ToLower(message), "persistentvolumeclaim") {
+		return "its volume is not there (" + short(message) + "): see kubectl describe pvc, make the claim or give another --cache-claim"
+	}
 	return "no node has room for a replica (" + short(message) + "): ask for less in resources.requests, or add a node"
 }
 
