@@ -17,6 +17,7 @@ import (
 
 	"weir.dev/weir/functions/model"
 	"weir.dev/weir/functions/tensorflow"
+	"weir.dev/weir/internal/rpc/direct"
 	"weir.dev/weir/internal/server"
 )
 
@@ -84,7 +85,8 @@ func (s settings) run(ctx context.Context, o Options, log zerolog.Logger) error 
 		}
 		f.measure(ctx)
 	}()
-	err = server.Run(ctx, ln, f.server.Handler(), server.Limits{Drain: s.drain})
+	h := f.server.Handler()
+	err = server.RunBeside(ctx, ln, h, server.Limits{Drain: s.drain}, direct.New(h, direct.Options{Message: s.limits.Body}))
 	cancel(nil)
 	<-loaded
 	err = errors.Join(err, f.close())

@@ -6,8 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
@@ -26,20 +27,35 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir.dev/weir/internal/rpc/direct"
+	"weir.dev/weir/internal/server"
 	pb "weir.dev/weir/proto/inference"
 )
 
-// listenCalls serves s over HTTP/1.1 and unencrypted HTTP/2, as a function does.
+// listenCalls serves s as a function does: clients by grpc-go's transport, everybody else by net/http.
 func listenCalls(t testing.TB, s *Server) string {
 	t.Helper()
-	srv := httptest.NewUnstartedServer(s.Handler())
-	srv.Config.Protocols = new(http.Protocols)
-	srv.Config.Protocols.SetHTTP1(true)
-	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	srv.Start()
-	t.Cleanup(srv.Close)
-	return srv.Listener.Addr().String()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	h := s.Handler()
+	go func() {
+		done <- server.RunBeside(ctx, ln, h, server.Limits{}, direct.New(h, direct.Options{Message: s.limits.Body}))
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
 }
+
+// passedOn is the metadata of a call that came through a proxy: net/http serves its connection.
+var passedOn = []string{"x-forwarded-for", "10.0.0.1"}
 
 func dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
@@ -219,7 +235,8 @@ func TestRPCMetadata(t *testing.T) {
 
 func TestRPCInfer(t *testing.T) {
 	t.Parallel()
-	c := pb.NewGRPCInferenceServiceClient(dial(t, listenCalls(t, toyServer(t))))
+	addr := listenCalls(t, toyServer(t))
+	c, proxied := pb.NewGRPCInferenceServiceClient(dial(t, addr)), pb.NewGRPCInferenceServiceClient(dial(t, addr))
 	// in is a typed request for a signature of one input of one type, out its answer.
 	in := func(d, shape, contents string) string {
 		return `model_name: "toy" inputs {name: "` + strings.ToLower(d) + `" datatype: "` + d + `" shape: ` + shape + ` contents {` + contents + `}}`
@@ -256,15 +273,18 @@ func TestRPCInfer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			request := text[pb.ModelInferRequest](t, tt.request)
-			got, err := c.ModelInfer(t.Context(), request)
-			if err != nil {
-				t.Fatal(err)
+			through := metadata.AppendToOutgoingContext(t.Context(), passedOn...)
+			for _, options := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}} {
+				got, err := c.ModelInfer(t.Context(), request, options...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				same(t, got, tt.want)
+				if got, err = proxied.ModelInfer(through, request, options...); err != nil {
+					t.Fatal(err)
+				}
+				same(t, got, tt.want)
 			}
-			same(t, got, tt.want)
-			if got, err = c.ModelInfer(t.Context(), request, grpc.UseCompressor(gzip.Name)); err != nil {
-				t.Fatal(err)
-			}
-			same(t, got, tt.want)
 		})
 	}
 }

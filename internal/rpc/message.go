@@ -24,6 +24,12 @@ const gzipName = "gzip"
 // reserve bounds what a length alone makes the server set aside.
 const reserve = 4 << 20
 
+// Messages is what the body of a call may be: one that knows its messages, decompressed and within the limit.
+type Messages interface {
+	// Next returns the next message, which is the caller's; io.EOF after the last one.
+	Next() ([]byte, error)
+}
+
 // Reader reads the messages of a call.
 type Reader struct {
 	in       io.Reader
@@ -50,16 +56,16 @@ func NewReader(r *http.Request, limit int64) (*Reader, error) {
 func (r *Reader) Head() (head [Prefix]byte, length int64, compressed bool, err error) {
 	if _, err := io.ReadFull(r.in, head[:]); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = broken("a message's prefix is cut short")
+			err = Malformed("a message's prefix is cut short")
 		}
 		return head, 0, false, err
 	}
 	length = int64(binary.BigEndian.Uint32(head[1:]))
 	switch {
 	case head[0] > 1:
-		return head, 0, false, broken(fmt.Sprintf("a message's first byte is %d, expected 0 or 1", head[0]))
+		return head, 0, false, Malformed(fmt.Sprintf("a message's first byte is %d, expected 0 or 1", head[0]))
 	case head[0] == 1 && r.encoding != gzipName:
-		return head, 0, false, broken("a message is compressed, but the call has no grpc-encoding")
+		return head, 0, false, Malformed("a message is compressed, but the call has no grpc-encoding")
 	case length > r.limit:
 		return head, 0, false, &http.MaxBytesError{Limit: r.limit}
 	}
@@ -69,12 +75,15 @@ func (r *Reader) Head() (head [Prefix]byte, length int64, compressed bool, err e
 // Next reads the next message, decompressed; io.EOF after the last one.
 func (r *Reader) Next() ([]byte, error) {
 	if r.whole {
-		return nil, broken("only a unary call comes in one piece")
+		return nil, Malformed("only a unary call comes in one piece")
 	}
 	return r.next()
 }
 
 func (r *Reader) next() ([]byte, error) {
+	if m, ok := r.in.(Messages); ok {
+		return m.Next()
+	}
 	_, length, compressed, err := r.Head()
 	if err != nil {
 		return nil, err
@@ -101,7 +110,7 @@ type Start struct {
 func (r *Reader) Peek(body io.ReadCloser, short int64, look func(message []byte, whole bool) (enough bool, err error)) (Start, error) {
 	head, length, compressed, err := r.Head()
 	if errors.Is(err, io.EOF) {
-		return Start{}, broken("the call has no message")
+		return Start{}, Malformed("the call has no message")
 	}
 	if err != nil {
 		return Start{}, err
@@ -187,7 +196,7 @@ func (r *Reader) body(length int64) ([]byte, error) {
 
 func cutShort(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return broken("a message is shorter than its prefix says")
+		return Malformed("a message is shorter than its prefix says")
 	}
 	return err
 }
@@ -196,14 +205,14 @@ func cutShort(err error) error {
 func (r *Reader) Single() ([]byte, error) {
 	message, err := r.next()
 	if errors.Is(err, io.EOF) {
-		return nil, broken("the call has no message")
+		return nil, Malformed("the call has no message")
 	}
 	if err != nil {
 		return nil, err
 	}
 	var more [1]byte
 	if n, err := io.ReadFull(r.in, more[:]); n > 0 {
-		return nil, broken("the call has more than one message")
+		return nil, Malformed("the call has more than one message")
 	} else if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -214,11 +223,11 @@ func (r *Reader) Single() ([]byte, error) {
 func Decompress(message []byte, limit int64) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(message))
 	if err != nil {
-		return nil, broken("a message is no valid gzip: " + err.Error())
+		return nil, Malformed("a message is no valid gzip: " + err.Error())
 	}
 	out, err := io.ReadAll(io.LimitReader(z, limit+1))
 	if err != nil {
-		return nil, broken("a message is no valid gzip: " + err.Error())
+		return nil, Malformed("a message is no valid gzip: " + err.Error())
 	}
 	if int64(len(out)) > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
@@ -226,7 +235,8 @@ func Decompress(message []byte, limit int64) ([]byte, error) {
 	return out, nil
 }
 
-func broken(message string) error {
+// Malformed is the error of what is no call as gRPC has it.
+func Malformed(message string) error {
 	return &server.Error{Status: http.StatusBadRequest, Message: "malformed gRPC call: " + message}
 }
 

@@ -32,8 +32,11 @@ const (
 )
 
 // IsCall says whether a request is a gRPC call.
-func IsCall(r *http.Request) bool {
-	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), ContentType)
+func IsCall(r *http.Request) bool { return IsContentType(r.Header.Get("Content-Type")) }
+
+// IsContentType says whether a content type is that of a gRPC call, of whatever format.
+func IsContentType(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, ContentType)
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
