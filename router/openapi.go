@@ -129,7 +129,7 @@ func (op operation) describe(models, labels []any) object {
 		params = append(params, object{"name": name, "in": in, "required": in == "path", "schema": schema})
 	}
 	for name, schema := range map[string]object{
-		"model": choice(models), "label": choice(labels), "version": {"type": "integer", "minimum": 1},
+		"model": choice(models), "label": choice(labels), "version": {"type": "integer", "minimum": 0},
 	} {
 		if strings.Contains(op.path, "{"+name+"}") {
 			param(name, "path", schema)

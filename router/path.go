@@ -108,10 +108,12 @@ func parseRepository(rest string) (c call, ok bool, err error) {
 	return c, true, nil
 }
 
+// parseVersion reads a version's number. 0 is the latest: so OpenVINO Model Server has it, and its client says nothing else
+// unless it is told to.
 func parseVersion(text string) (int64, error) {
 	v, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || v <= 0 {
-		return 0, &server.Error{Status: http.StatusBadRequest, Message: "version " + strconv.Quote(clip(text)) + " is not a positive whole number"}
+	if err != nil || v < 0 {
+		return 0, &server.Error{Status: http.StatusBadRequest, Message: "version " + strconv.Quote(clip(text)) + " is no whole number from 1 (or 0, the latest)"}
 	}
 	return v, nil
 }

@@ -18,8 +18,8 @@ func TestClients(t *testing.T) {
 	w := ownWeir(t, "-f", harness.Path("knative"))
 	w.must(t, "deploy", "half", "--model", harness.Path("build/fixtures/half_plus_two/1"))
 	w.must(t, "deploy", "dtypes", "--model", harness.Path("build/fixtures/dtypes/1"))
-	// KServe's client and Triton's define the same messages, so no process can have both.
-	for name, files := range map[string][]string{"kserve": {"test_kserve.py"}, "others": {"test_v2.py", "test_dtypes.py", "test_serving.py", "test_wire.py", "test_events.py", "test_openapi.py"}} {
+	// KServe's client and Triton's define the same messages, so no process can have both; nor can OpenVINO's and TensorFlow's.
+	for name, files := range map[string][]string{"kserve": {"test_kserve.py"}, "openvino": {"test_openvino.py"}, "others": {"test_v2.py", "test_dtypes.py", "test_serving.py", "test_wire.py", "test_events.py", "test_openapi.py"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"}, files...)

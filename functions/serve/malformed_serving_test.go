@@ -26,7 +26,7 @@ func TestPredictCallMalformed(t *testing.T) {
 		{name: "no name", request: `model_spec {}`, code: bad, want: `model_spec.name is missing: this server has "toy"`},
 		{name: "another model", request: `model_spec {name: "dog"}`, code: missing, want: `model "dog" not found`},
 		{name: "another version", request: spec(`version {value: 4}`), code: missing, want: "no version 4"},
-		{name: "version 0", request: spec(`version {}`), code: missing, want: "no version 0"},
+		{name: "negative version", request: spec(`version {value: -1}`), code: missing, want: "no version -1"},
 		{name: "unknown label", request: spec(`version_label: "canary"`), code: missing, want: `no version label "canary": it has "stable"`},
 		{name: "unknown signature", request: spec(`signature_name: "s"`), code: missing, want: `no signature "s"`},
 		{name: "no inputs", request: spec(""), code: bad, want: `missing input "x"`},

@@ -42,7 +42,8 @@ func checkVersion(st *state, text string) error {
 	if err != nil {
 		return badRequest("version %q is no number: model %q has version %d", text, st.meta.Name, st.meta.Version)
 	}
-	if v != st.meta.Version {
+	// 0 is the latest: so OpenVINO Model Server has it, and its client says nothing else unless it is told to.
+	if v != st.meta.Version && v != 0 {
 		return model.Errorf(model.NotFound, "model %q has no version %d: it has %d", st.meta.Name, v, st.meta.Version)
 	}
 	return nil

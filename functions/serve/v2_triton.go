@@ -31,22 +31,31 @@ func modelConfig(s *Server, st *state) (*pb.ModelConfig, error) {
 	if batched {
 		c.MaxBatchSize = int32(s.limits.Instances)
 	}
-	dims := func(t model.TensorSpec) []int64 {
-		switch {
-		case t.AnyRank:
-			return []int64{-1}
-		case batched:
-			return t.Shape[1:]
-		}
-		return t.Shape
-	}
 	for _, t := range sig.Inputs {
-		c.Input = append(c.Input, &pb.ModelInput{Name: t.Name, DataType: tritonType(t.DType), Dims: dims(t)})
+		dims, reshape := tritonShape(t, batched)
+		c.Input = append(c.Input, &pb.ModelInput{Name: t.Name, DataType: tritonType(t.DType), Dims: dims, Reshape: reshape})
 	}
 	for _, t := range sig.Outputs {
-		c.Output = append(c.Output, &pb.ModelOutput{Name: t.Name, DataType: tritonType(t.DType), Dims: dims(t)})
+		dims, reshape := tritonShape(t, batched)
+		c.Output = append(c.Output, &pb.ModelOutput{Name: t.Name, DataType: tritonType(t.DType), Dims: dims, Reshape: reshape})
 	}
 	return c, nil
+}
+
+// tritonShape is a tensor's shape without the batch's dimension. Triton's dims are never empty: a number for each row, or
+// one for all, has the dims 1 and a reshape to none, and PyTriton's client takes nothing else.
+func tritonShape(t model.TensorSpec, batched bool) ([]int64, *pb.ModelTensorReshape) {
+	dims := t.Shape
+	switch {
+	case t.AnyRank:
+		return []int64{-1}, nil
+	case batched:
+		dims = dims[1:]
+	}
+	if len(dims) == 0 {
+		return []int64{1}, &pb.ModelTensorReshape{}
+	}
+	return dims, nil
 }
 
 func tritonType(d model.DType) pb.DataType {
@@ -77,6 +86,12 @@ type v2ConfigPort struct {
 	Name     string  `json:"name"`
 	DataType string  `json:"data_type"`
 	Dims     []int64 `json:"dims"`
+	// Reshape is what Dims are within the model, if something else.
+	Reshape *v2ConfigReshape `json:"reshape,omitempty"`
+}
+
+type v2ConfigReshape struct {
+	Shape []int64 `json:"shape"`
 }
 
 func serveV2Config(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
@@ -88,14 +103,18 @@ func serveV2Config(s *Server, st *state, w http.ResponseWriter, r *http.Request)
 		return err
 	}
 	out := v2Config{Name: c.GetName(), Platform: c.GetPlatform(), Backend: c.GetBackend(), MaxBatchSize: c.GetMaxBatchSize()}
-	port := func(name string, t pb.DataType, dims []int64) v2ConfigPort {
-		return v2ConfigPort{name, t.String(), append([]int64{}, dims...)}
+	port := func(name string, t pb.DataType, dims []int64, reshape *pb.ModelTensorReshape) v2ConfigPort {
+		p := v2ConfigPort{Name: name, DataType: t.String(), Dims: dims}
+		if reshape != nil {
+			p.Reshape = &v2ConfigReshape{append([]int64{}, reshape.GetShape()...)}
+		}
+		return p
 	}
 	for _, in := range c.GetInput() {
-		out.Input = append(out.Input, port(in.GetName(), in.GetDataType(), in.GetDims()))
+		out.Input = append(out.Input, port(in.GetName(), in.GetDataType(), in.GetDims(), in.GetReshape()))
 	}
 	for _, o := range c.GetOutput() {
-		out.Output = append(out.Output, port(o.GetName(), o.GetDataType(), o.GetDims()))
+		out.Output = append(out.Output, port(o.GetName(), o.GetDataType(), o.GetDims(), o.GetReshape()))
 	}
 	return encodeJSON(w, out)
 }

@@ -43,6 +43,9 @@ def test_metadata(triton):
     config = client.get_model_config("digits", **as_json)
     config = config.get("config", config)
     assert config["max_batch_size"] > 1 and [int(d) for d in config["input"][0]["dims"]] == [8, 8, 1]
+    # A number for each row: PyTriton's client refuses a configuration with empty dims.
+    classes = config["output"][0]
+    assert classes["name"] == "classes" and [int(d) for d in classes["dims"]] == [1] and classes["reshape"].get("shape", []) == []
 
 
 def test_repository(triton):
