@@ -9,9 +9,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/loadtest/attack"
 	"weir.dev/weir/loadtest/measure"
@@ -177,13 +177,13 @@ func (s *Session) loop(outer, ctx context.Context) {
 		}
 		wg.Wait()
 	}()
-	sender := newMeter(time.Second / 2)
+	sender := frugal.NewMeter(time.Second / 2)
 	var tail <-chan time.Time
 	over := loads
 	for running := true; running; {
 		select {
 		case now := <-tick.C:
-			s.tick(now, sender.processors())
+			s.tick(now, sender.Processors())
 		case <-over:
 			over = nil
 			tail = time.After(s.o.Scenario.Tail)
@@ -198,7 +198,7 @@ func (s *Session) loop(outer, ctx context.Context) {
 		}
 	}
 	if now := time.Now(); s.recorder.Pending(now) {
-		s.tick(now, sender.processors())
+		s.tick(now, sender.Processors())
 	}
 	if ctx.Err() != nil && s.recorder.Silent() < deadAfter {
 		s.recorder.Note("The run was ended before its time.")
@@ -270,35 +270,4 @@ func (s *Session) observe(ctx context.Context, since time.Time) (*knative.Observ
 		return nil, err
 	}
 	return &knative.Observation{Time: time.Now(), Services: services}, nil
-}
-
-// meter measures the processors that this process uses.
-type meter struct {
-	least time.Duration // that has to pass for another measurement
-	at    time.Time
-	used  time.Duration
-	last  float64
-}
-
-func newMeter(least time.Duration) *meter {
-	m := &meter{least: least}
-	m.processors()
-	return m
-}
-
-// processors is how many were used since the last call that measured.
-func (m *meter) processors() float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	now, used := time.Now(), time.Duration(u.Utime.Nano()+u.Stime.Nano())
-	if now.Sub(m.at) < m.least {
-		return m.last
-	}
-	if !m.at.IsZero() {
-		m.last = float64(used-m.used) / float64(now.Sub(m.at))
-	}
-	m.at, m.used = now, used
-	return m.last
 }

@@ -113,15 +113,19 @@ func trimSlash(path string) string {
 
 // predict sends a request to the model that the hints mean.
 func (rt *Router) predict(w http.ResponseWriter, r *http.Request, x *exchange, hints route.Hints) error {
+	if err := rt.pick(w, r, x, hints); err != nil {
+		return err
+	}
+	// Before anything is made ready for it: under overload most requests end here.
+	if err := rt.refusal(x.target.Revision); err != nil {
+		return rt.refuse(w, r, x, err)
+	}
 	r, done, err := rt.admit(w, r, x)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := rt.pick(w, r, x, hints); err != nil {
-		return err
-	}
-	return rt.forward(w, r, x)
+	return rt.send(w, r, x)
 }
 
 // pick chooses x.target and tells the client.

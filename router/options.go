@@ -18,7 +18,7 @@ import (
 type Options struct {
 	// Backend runs the revisions.
 	Backend knative.Backend
-	// Log gets one access line a request. The zero value writes nothing.
+	// Log gets one access line a request, and under overload one a second and revision for those refused. The zero value writes nothing.
 	Log zerolog.Logger
 	// Limits bound requests. The zero value has the defaults.
 	Limits Limits

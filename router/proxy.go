@@ -113,31 +113,63 @@ func (rt *Router) admit(w http.ResponseWriter, r *http.Request, x *exchange) (*h
 	return r, cancel, nil
 }
 
-// forward sends a request to x.target and copies the answer.
+// forward sends a request to x.target, unless that refuses it.
 func (rt *Router) forward(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	if err := rt.refusal(x.target.Revision); err != nil {
+		return rt.refuse(w, r, x, err)
+	}
+	return rt.send(w, r, x)
+}
+
+// send sends a request to x.target and copies the answer.
+func (rt *Router) send(w http.ResponseWriter, r *http.Request, x *exchange) error {
 	gauge := rt.metrics.inFlight.WithLabelValues(x.target.Model)
 	gauge.Inc()
 	defer gauge.Dec()
 	// A function may answer while it still reads. What is no HTTP/1 connection can do that without being asked.
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex()
-	aborted := false
-	if x.err = rt.refusal(x.target.Revision); x.err == nil {
-		aborted = rt.copyAnswer(w, r)
-	}
+	aborted := rt.copyAnswer(w, r)
 	bodyErr := x.body.err()
 	if x.err == nil && !aborted && bodyErr == nil {
 		return nil
 	}
 	// The reason comes first: a body that is not there in time ends the request's context.
 	err := failure(r.Context(), x, aborted, bodyErr)
-	if r.ProtoMajor == 1 && (r.Context().Err() != nil || !x.body.drained(rc, rt.proxy.BufferPool)) {
-		// Past a deadline the server may take the client for gone. In full duplex it does not look whether the body was read
-		// to its end: what is left must not be taken for the next request. Else the connection is kept: under overload each
-		// refusal would cost client and server a new one.
+	if r.Context().Err() != nil {
+		// The server may take the client for gone.
+		closeAfter(w, r)
+		return err
+	}
+	rt.keepConnection(w, r, x, rc)
+	return err
+}
+
+// refuse answers a request that the backend refuses, err saying why.
+func (rt *Router) refuse(w http.ResponseWriter, r *http.Request, x *exchange, err error) error {
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // else the server itself would wait for the body
+	_ = rc.SetWriteDeadline(time.Now().Add(writeGrace))
+	if x.body == nil && r.Body != nil && r.Body != http.NoBody {
+		x.body = &requestBody{ReadCloser: r.Body, short: short(r)}
+	}
+	rt.keepConnection(w, r, x, rc)
+	return err
+}
+
+// keepConnection sees to it that the connection can be used after an answer to which the body was not read to its end: in full
+// duplex the server does not look, and what is left must not be taken for the next request. What cannot be read soon costs
+// the connection.
+func (rt *Router) keepConnection(w http.ResponseWriter, r *http.Request, x *exchange, rc *http.ResponseController) {
+	if r.ProtoMajor == 1 && !x.body.drained(rc, rt.proxy.BufferPool) {
+		closeAfter(w, r)
+	}
+}
+
+func closeAfter(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
-	return err
 }
 
 // refusal is the backend's answer to a request that it would refuse anyhow.

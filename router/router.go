@@ -41,6 +41,7 @@ type Router struct {
 	origin   *http.CrossOriginProtection
 	live     *live
 	later    *later.Queue // nil if there is no sink
+	refusals *refusals
 	proxy    *httputil.ReverseProxy
 	own      map[string]ownPath
 	calls    map[string]ownCall
@@ -80,7 +81,7 @@ func New(o Options) (*Router, error) {
 		backend: o.Backend, log: o.Log, limits: limits, self: o.Self, version: o.Version, trust: o.TrustForwarded,
 		home: o.Home, registry: o.Registry, metrics: metrics, fetcher: fetcher,
 		fetches: make(chan struct{}, limits.Fetches), origin: http.NewCrossOriginProtection(),
-		live: newLive(o.Backend.Status, limits.Viewers), later: o.Later,
+		live: newLive(o.Backend.Status, limits.Viewers), later: o.Later, refusals: newRefusals(o.Log),
 	}
 	rt.proxy = rt.newProxy()
 	rt.own = rt.ownPaths()
@@ -91,7 +92,8 @@ func New(o Options) (*Router, error) {
 // Handler returns the router's HTTP handler.
 func (rt *Router) Handler() http.Handler {
 	adapted := server.Adapt(rt.serve, server.Options{
-		Log: &rt.log, Translate: translate, WriteError: rt.writeError, EndError: rpc.EndError, Observe: rt.observe, Fields: fields,
+		Log: &rt.log, Translate: translate, WriteError: rt.writeError, EndError: rpc.EndError, Observe: rt.observe,
+		Unlogged: rt.refusals.unlogged, Fields: fields,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		adapted.ServeHTTP(w, withExchange(r))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/loadtest"
 	"weir.dev/weir/loadtest/measure"
@@ -78,7 +79,7 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	}
 	sending, sent := context.WithCancel(cmd.Context())
 	defer sent()
-	go loadtest.Frugal(sending)
+	go frugal.Keep(sending)
 	view := terminal.New(e.err, isTerminal(e.err))
 	opts.Row = view.Row
 	if o.ui != "" {

@@ -18,6 +18,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/yaml"
 
+	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/local"
@@ -107,8 +108,9 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return errors.Join(err, engine.Close())
 	}
+	saver := frugal.NewSaver()
 	rt, err := router.New(router.Options{
-		Backend: engine, Later: queue, Registry: registry,
+		Backend: sparing{engine, saver}, Later: queue, Registry: registry,
 		Log:     log,
 		Fetch:   fetch.Options{Allow: o.allowFetch},
 		Self:    routerService,
@@ -122,7 +124,25 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 			return errors.Join(err, engine.Close())
 		}
 	}
+	saving, saved := context.WithCancel(ctx)
+	defer saved()
+	go saver.Run(saving)
 	return e.serve(ctx, engine, rt, ln, o.drain)
+}
+
+// sparing is an engine whose process is frugal while it refuses requests: what that leaves of the processors is the models'.
+type sparing struct {
+	*local.Engine
+	saver *frugal.Saver
+}
+
+// Refuse implements knative.Refuser.
+func (s sparing) Refuse(revision string) error {
+	err := s.Engine.Refuse(revision)
+	if err != nil {
+		s.saver.Use()
+	}
+	return err
 }
 
 // serve runs the engine and the router until ctx ends or weir down was called. The router drains first: what it still

@@ -18,7 +18,7 @@ type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
 
 // Options of an adapter. The zero value works.
 type Options struct {
-	// Log gets one line a request. Lines of health checks are at debug level. If nil, nothing is logged.
+	// Log gets one line a request, but see Unlogged. Lines of health checks are at debug level. If nil, nothing is logged.
 	Log *zerolog.Logger
 	// Translate turns an error into its answer. If nil, the function Translate.
 	Translate func(error) *Error
@@ -29,6 +29,9 @@ type Options struct {
 	EndError func(w http.ResponseWriter, r *http.Request, e *Error) bool
 	// Observe is told of every finished request. If nil, nobody is.
 	Observe func(r *http.Request, status int, took time.Duration)
+	// Unlogged says that a finished request gets no access line, as there are many like it and something else counts them. If
+	// nil, every request gets one.
+	Unlogged func(r *http.Request, answer *Error) bool
 	// Fields adds to the access line. If nil, nothing is added.
 	Fields func(r *http.Request, line *zerolog.Event)
 }
@@ -69,19 +72,26 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		if o.Observe != nil {
 			o.Observe(r, status, took)
 		}
-		line := o.Log.WithLevel(level(r, status)).Str("request", id)
-		if answer != nil {
-			line = line.Err(answer)
+		if o.Unlogged == nil || !o.Unlogged(r, answer) {
+			o.log(r, answer, id, status, rec.bytes, took)
 		}
-		if o.Fields != nil {
-			o.Fields(r, line)
-		}
-		line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", status).
-			Int64("bytes", rec.bytes).Dur("ms", took).Msg("request")
 		if err != nil && begun && rec.status != status && (o.EndError == nil || !o.EndError(rec, r, answer)) {
 			panic(http.ErrAbortHandler)
 		}
 	})
+}
+
+// log writes the access line.
+func (o *Options) log(r *http.Request, answer *Error, id string, status int, bytes int64, took time.Duration) {
+	line := o.Log.WithLevel(level(r, status)).Str("request", id)
+	if answer != nil {
+		line = line.Err(answer)
+	}
+	if o.Fields != nil {
+		o.Fields(r, line)
+	}
+	line.Str("method", r.Method).Str("path", r.URL.Path).Int("status", status).
+		Int64("bytes", bytes).Dur("ms", took).Msg("request")
 }
 
 func call(h HandlerFunc, w http.ResponseWriter, r *http.Request) (err error) {
