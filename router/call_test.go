@@ -232,7 +232,7 @@ func TestCallErrors(t *testing.T) {
 		{"no model", &inferencepb.ModelInferRequest{}, nil, 0, codes.InvalidArgument, "names no model", false},
 		{"unknown model", &inferencepb.ModelInferRequest{ModelName: "cats"}, nil, 0, codes.NotFound, `no such model "cats": there are digits, imagenet`, false},
 		{"unknown version", &inferencepb.ModelInferRequest{ModelName: "digits", ModelVersion: "9"}, nil, 0, codes.NotFound, "no version 9", false},
-		{"a version that is none", &inferencepb.ModelInferRequest{ModelName: "digits", ModelVersion: "x"}, nil, 0, codes.InvalidArgument, "is no whole number from 1", false},
+		{"a version that is none", &inferencepb.ModelInferRequest{ModelName: "digits", ModelVersion: "x"}, nil, 0, codes.InvalidArgument, "is not a whole number", false},
 		{"unknown tag", digits, []string{"x-weir-tag", "nope"}, 0, codes.NotFound, `no tag "nope"`, false},
 		{"contradicting tags", digits, []string{"x-weir-tag", "a", "knative-serving-tag", "b"}, 0, codes.InvalidArgument, "contradicts", false},
 		{"a time-out that is none", digits, []string{"x-weir-timeout", "soon"}, 0, codes.InvalidArgument, "X-Weir-Timeout", false},

@@ -113,7 +113,7 @@ func parseRepository(rest string) (c call, ok bool, err error) {
 func parseVersion(text string) (int64, error) {
 	v, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || v < 0 {
-		return 0, &server.Error{Status: http.StatusBadRequest, Message: "version " + strconv.Quote(clip(text)) + " is no whole number from 1 (or 0, the latest)"}
+		return 0, &server.Error{Status: http.StatusBadRequest, Message: "version " + strconv.Quote(clip(text)) + " is not a whole number: 1 and up, or 0 for the latest"}
 	}
 	return v, nil
 }
