@@ -49,6 +49,9 @@ func (rt *Router) rewrite(p *httputil.ProxyRequest) {
 	}
 	// The server fills it in when the body ends, so a copy made before would stay empty.
 	p.Out.Trailer = p.In.Trailer
+	// The length is not sent from here. Without it the headers of most clients and the router's are eight, and a map of more is
+	// made anew.
+	delete(p.Out.Header, "Content-Length")
 	if rt.trust {
 		p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 	}

@@ -78,7 +78,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	// From here on the end of the context ends what the connection does, and with it the connection.
 	e := &exchange{pool: &t.conns, conn: c, ctx: req.Context()}
-	e.stop = context.AfterFunc(e.ctx, c.interrupt)
+	e.stop = context.AfterFunc(e.ctx, c.stop)
 	resp, err := e.ask(message.Bytes(), req)
 	if err != nil {
 		return nil, e.failed(err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -21,6 +22,25 @@ type conn struct {
 	in    *bufio.Reader
 	room  int // how much of a header may still come; below zero while a body is read
 	since time.Time
+	stop  func() // interrupt
+
+	raw  syscall.RawConn // nil if there is none
+	look func(fd uintptr)
+	open bool    // what look saw
+	byte [1]byte // what it reads
+}
+
+func newConn(nc net.Conn, host string, read int) (*conn, error) {
+	c := &conn{Conn: nc, host: host}
+	c.in = bufio.NewReaderSize(c, read)
+	c.stop, c.look = c.interrupt, c.peek
+	if sc, ok := nc.(syscall.Conn); ok {
+		var err error
+		if c.raw, err = sc.SyscallConn(); err != nil {
+			return nil, errors.Join(err, nc.Close())
+		}
+	}
+	return c, nil
 }
 
 var errHead = errors.New("the answer's header is over 1 MiB")
@@ -76,7 +96,7 @@ func (p *pool) buffer() *[bufferSize]byte {
 // take returns a connection to host, and whether it is one that was kept.
 func (p *pool) take(ctx context.Context, host string) (c *conn, kept bool, err error) {
 	for c := p.last(host); c != nil; c = p.last(host) {
-		if isOpen(c.Conn) {
+		if c.isOpen() {
 			return c, true, nil
 		}
 		_ = c.Close()
@@ -85,9 +105,8 @@ func (p *pool) take(ctx context.Context, host string) (c *conn, kept bool, err e
 	if err != nil {
 		return nil, false, err
 	}
-	c = &conn{Conn: nc, host: host}
-	c.in = bufio.NewReaderSize(c, p.read)
-	return c, false, nil
+	c, err = newConn(nc, host, p.read)
+	return c, false, err
 }
 
 // address is where a URL's host is dialled.

@@ -25,6 +25,7 @@ type replay struct {
 
 	mu    sync.Mutex // held during src.Read
 	buf   []byte     // all that was read, while kept
+	box   *[]byte    // where buf came from, and goes back to
 	total int        // bytes read
 	err   error      // src's, io.EOF included
 
@@ -63,9 +64,14 @@ func (p *replay) close() {
 	p.closeOnce.Do(func() { _ = p.src.Close() })
 }
 
-// buffer returns an empty buffer for so many bytes.
+// buffer returns an empty buffer for so many bytes. p.mu is held.
 func (p *replay) buffer(size int) []byte {
-	if b, ok := p.buffers.Get().(*[]byte); ok && cap(*b) >= size {
+	b, ok := p.buffers.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+	}
+	p.box = b
+	if cap(*b) >= size {
 		return (*b)[:0]
 	}
 	return make([]byte, 0, size)
@@ -75,9 +81,9 @@ func (p *replay) buffer(size int) []byte {
 func (p *replay) drop() {
 	p.lost.Store(true)
 	if p.buf != nil {
-		b := p.buf
-		p.buf = nil
-		p.buffers.Put(&b)
+		*p.box = p.buf
+		p.buffers.Put(p.box)
+		p.buf, p.box = nil, nil
 	}
 }
 
