@@ -67,3 +67,66 @@ func answered(s *Server, r *http.Request, timeout string) int {
 	s.Handler().ServeHTTP(w, r)
 	return w.Code
 }
+
+func TestClassesOfBlocks(t *testing.T) {
+	t.Parallel()
+	last, largest := -1, 0
+	for n := kept; n <= most; n += 4093 {
+		i, size := class(n)
+		if again, same := class(size); size < n || 5*(size-n) > size || again != i || same != size {
+			t.Fatalf("%d bytes: class %d of %d bytes, which is of class %d of %d", n, i, size, again, same)
+		}
+		if (i != last) != (size != largest) || i < last {
+			t.Fatalf("%d bytes: class %d of %d bytes after class %d of %d", n, i, size, last, largest)
+		}
+		last, largest = i, size
+	}
+}
+
+// TestABodyIsGivenBackBeforeThePrediction has a request that waits for the model while others are read: its tensors stay, of its
+// body nothing is held but for strings.
+func TestABodyIsGivenBackBeforeThePrediction(t *testing.T) {
+	t.Parallel()
+	const n = 1 << 20
+	for _, c := range []struct {
+		name, path, input, body string
+		back                    bool
+	}{
+		{"v1", "/v1/models/toy:predict", "x", `{"instances":[1.5]`, true},
+		{"v1 strings", "/v1/models/toy:predict", "s", `{"instances":["text"]`, false},
+		{"v2", "/v2/models/toy/infer", "x", `{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1.5]}]`, true},
+		{"v2 strings", "/v2/models/toy/infer", "s", `{"inputs":[{"name":"s","shape":[1],"datatype":"BYTES","data":["text"]}]`, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			in := spec("x", model.Float32, -1)
+			if c.input == "s" {
+				in = spec("s", model.Bytes, -1)
+			}
+			m := &fakeModel{meta: model.Metadata{Name: "toy", Version: 1, Signatures: map[string]model.Signature{
+				"serving_default": {Name: "serving_default", Method: model.MethodPredict, Inputs: specs{in}, Outputs: specs{spec("y", model.Float32, -1)}},
+			}}}
+			var s *Server
+			class, _ := class(n + 1<<16)
+			back := false
+			m.PredictFn = func(_ context.Context, req model.Request) (model.Response, error) {
+				if got := req.Inputs["s"]; c.input == "s" && string(got.Strings[0]) != "text" {
+					t.Errorf("the model got %q", got.Strings)
+				}
+				back = back || s.blocks[class].Get() != nil
+				return model.Response{Outputs: map[string]model.Tensor{"y": floats([]int64{1}, 1)}}, nil
+			}
+			body := c.body + strings.Repeat(" ", n) + "}"
+			for range 20 { // under the race detector a sync.Pool drops one of four
+				s = newServer(t, Options{})
+				s.SetModel(m)
+				if got := answered(s, httptest.NewRequest(http.MethodPost, c.path, strings.NewReader(body)), ""); got != http.StatusOK {
+					t.Fatalf("the answer is %d", got)
+				}
+			}
+			if back != c.back {
+				t.Errorf("the body was given back: %v, expected %v", back, c.back)
+			}
+		})
+	}
+}

@@ -110,6 +110,9 @@ func (s *Server) predictV1(ctx context.Context, st *state, a api, e envelope) ([
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(sig.Inputs, func(in model.TensorSpec) bool { return in.DType == model.Bytes }) { // strings are parts of the body
+		e.memory.decoded(e.body)
+	}
 	out, err := st.model.Predict(ctx, model.Request{Signature: sig.Name, Inputs: inputs})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 
 	"weir.dev/weir/functions/model"
@@ -138,6 +139,9 @@ func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, bina
 	req, err := s.readInfer(body, tail, m)
 	if err != nil {
 		return v2Answer{}, err
+	}
+	if len(tail) == 0 && !slices.ContainsFunc(req.inputs, func(in inferInput) bool { return in.dtype == model.Bytes }) { // strings are parts of the body
+		m.decoded(body)
 	}
 	out, err := s.predictV2(ctx, st, req, len(tail) > 0)
 	if err != nil {

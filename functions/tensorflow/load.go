@@ -83,6 +83,9 @@ type savedModel struct {
 	convert   converter
 	images    *preprocessor // nil if the model takes encoded images itself, or none
 	runs      sync.WaitGroup
+	// places has an element for each prediction that TensorFlow knows of. There are twice as many as it runs side by side, so that
+	// another one is ready when a thread is; each takes memory for what is between its layers, and a thread of the process.
+	places chan struct{}
 }
 
 // endpoint is where a signature's tensors are in the graph, by their names in the signature.
@@ -116,7 +119,7 @@ func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session options: %w", err)
 	}
-	m := &savedModel{o: o, endpoints: map[string]endpoint{}}
+	m := &savedModel{o: o, endpoints: map[string]endpoint{}, places: make(chan struct{}, 2*max(o.InterOpThreads, 1))}
 	m.meta = model.Metadata{Name: o.Name, Version: o.Version, Labels: o.Labels, Platform: Platform, Signatures: map[string]model.Signature{}}
 	if err := guard(func() { m.session = tg.LoadModel(dir, []string{tagServe}, &tf.SessionOptions{Config: config}) }); err != nil {
 		return nil, fmt.Errorf("load %s: %w", dir, err)

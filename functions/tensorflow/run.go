@@ -10,7 +10,8 @@ import (
 	"weir.dev/weir/functions/model"
 )
 
-// Predict runs one request. A run cannot be broken off: when ctx ends Predict returns, and the run ends by itself.
+// Predict runs one request when its turn comes. A run cannot be broken off: when ctx ends Predict returns, and the run ends by
+// itself.
 func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Response, error) {
 	sig, err := m.meta.Resolve(req)
 	if err != nil {
@@ -24,9 +25,14 @@ func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Resp
 		}
 		req.Inputs = map[string]model.Tensor{name: pictures}
 	}
+	m.runs.Add(1)
+	defer m.runs.Done()
+	select {
+	case m.places <- struct{}{}:
+	case <-ctx.Done():
+		return model.Response{}, ctx.Err()
+	}
 	if ctx.Done() == nil {
-		m.runs.Add(1)
-		defer m.runs.Done()
 		return m.run(sig, req)
 	}
 	type result struct {
@@ -46,8 +52,9 @@ func (m *savedModel) Predict(ctx context.Context, req model.Request) (model.Resp
 	}
 }
 
-// run feeds a valid request to the session.
+// run feeds a valid request to the session, and gives its place back.
 func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response, error) {
+	defer func() { <-m.places }()
 	e, inputs := m.endpoints[sig.Name], req.Inputs
 	if m.images != nil && sig.Name == ImageSignature {
 		pixels, err := m.images.pixels(req.Inputs[imageInput])
