@@ -108,9 +108,8 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 	if err != nil {
 		return errors.Join(err, engine.Close())
 	}
-	saver := frugal.NewSaver()
 	rt, err := router.New(router.Options{
-		Backend: sparing{engine, saver}, Later: queue, Registry: registry,
+		Backend: engine, Later: queue, Registry: registry,
 		Log:     log,
 		Fetch:   fetch.Options{Allow: o.allowFetch},
 		Self:    routerService,
@@ -124,25 +123,7 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 			return errors.Join(err, engine.Close())
 		}
 	}
-	saving, saved := context.WithCancel(ctx)
-	defer saved()
-	go saver.Run(saving)
 	return e.serve(ctx, engine, rt, ln, o.drain)
-}
-
-// sparing is an engine whose process is frugal while it refuses requests: what that leaves of the processors is the models'.
-type sparing struct {
-	*local.Engine
-	saver *frugal.Saver
-}
-
-// Refuse implements knative.Refuser.
-func (s sparing) Refuse(revision string) error {
-	err := s.Engine.Refuse(revision)
-	if err != nil {
-		s.saver.Use()
-	}
-	return err
 }
 
 // serve runs the engine and the router until ctx ends or weir down was called. The router drains first: what it still
@@ -172,9 +153,14 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 			defer stop()
 			return rt.Run(ctx)
 		})
+		saver := frugal.NewSaver()
+		serving.Go(func() error {
+			saver.Run(ctx)
+			return nil
+		})
 		serving.Go(func() error {
 			defer stop()
-			return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: drain})
+			return server.Run(ctx, ln, saver.Handler(rt.Handler()), server.Limits{Drain: drain})
 		})
 		return serving.Wait()
 	})

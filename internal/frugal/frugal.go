@@ -1,16 +1,20 @@
-// Package frugal keeps a process that does little a second, in many small pieces, to few threads and few wake-ups: what it
-// leaves of the processors it shares, others have. It sets runtime.GOMAXPROCS, so one goroutine of a process at a time uses it.
+// Package frugal keeps down what Go's scheduler does around small pieces of work, which costs more than a small request
+// itself: what a process leaves of the processors it shares, others have.
 //
-// What Go's scheduler does around a request costs more than a small request itself, in two ways. With more processors
-// than it needs it wakes another thread for nearly every goroutine that can go on, which finds nothing left to do. And its
-// monitor thread (sysmon), which sleeps while no goroutine runs, is woken by the next system call and looks every 20 µs until
-// it may sleep again: three switches for each piece of work. While one of the processors counts as used it stays
-// on its own, and comes to look every 10 ms only.
+// There are two such costs. The monitor thread (sysmon), which sleeps while no goroutine runs, is woken by the next system
+// call and looks every 20 µs until it may sleep again: three switches for each piece of work. While one of the processors
+// counts as used it stays on its own, and comes to look every 10 ms only. A Saver does that for a server while it has
+// requests. And with more processors than it needs a process wakes another thread for nearly every goroutine that can go
+// on, which finds nothing left to do. Keep spares a sender of load that, too.
+//
+// Both set runtime.GOMAXPROCS, so a process uses one of them, once.
 package frugal
 
 import (
 	"context"
 	"math"
+	"net/http"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -23,17 +27,16 @@ const (
 	look = 10
 	// comfortable is how much of its processors the process may use before it gets another one.
 	comfortable = 0.6
-	// linger is how long a Saver goes on after the last call of Saver.Use.
-	linger = time.Second
+	// linger is for how long at least a Saver goes on after a request, but for a tenth of it.
+	linger = 5 * time.Second
 )
 
 // Keep keeps this process frugal until ctx ends. It is for a process that does nothing but small pieces of work.
 func Keep(ctx context.Context) { keep(func() bool { return ctx.Err() == nil }) }
 
 func keep(on func() bool) {
-	runtime.SetDefaultGOMAXPROCS()
-	defer runtime.SetDefaultGOMAXPROCS()
 	most := runtime.GOMAXPROCS(0)
+	defer giveBack(most)
 	meter := NewMeter(look * step / 2)
 	for on() {
 		n, hold := wanted(meter.Processors(), most)
@@ -42,15 +45,29 @@ func keep(on func() bool) {
 			runtime.GOMAXPROCS(n)
 		}
 		for i := 0; i < look && on(); i++ {
-			if !hold {
+			if hold {
+				holdStep()
+			} else {
 				time.Sleep(step)
-				continue
 			}
-			sleepHolding(step)
-			// The monitor takes a processor away whose goroutine is the same as 10 ms ago.
-			runtime.Gosched()
 		}
 	}
+}
+
+// holdStep holds a processor for a step.
+func holdStep() {
+	sleepHolding(step)
+	// The monitor takes a processor away whose goroutine is the same as 10 ms ago.
+	runtime.Gosched()
+}
+
+// giveBack sets GOMAXPROCS as it was: where the user has not set it, Go goes on to follow what the process may use.
+func giveBack(most int) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		runtime.GOMAXPROCS(most)
+		return
+	}
+	runtime.SetDefaultGOMAXPROCS()
 }
 
 // wanted is GOMAXPROCS for a process that used so many processors of at most so many, and whether one of them is to be held.
@@ -61,23 +78,40 @@ func wanted(used float64, most int) (n int, hold bool) {
 	return min(int(math.Ceil(used/comfortable)), most), false
 }
 
-// Saver keeps a process frugal while it is told of small pieces of work.
+// Saver lets the monitor sleep while there are requests. The process keeps all its processors.
 type Saver struct {
-	keep  func(on func() bool)
+	hold  func(on func() bool)
 	began time.Time
 	until atomic.Int64 // since began
 	wake  chan struct{}
 }
 
 // NewSaver makes a Saver, which does nothing until Run.
-func NewSaver() *Saver { return &Saver{keep: keep, began: time.Now(), wake: make(chan struct{}, 1)} }
+func NewSaver() *Saver { return &Saver{hold: hold, began: time.Now(), wake: make(chan struct{}, 1)} }
 
-// Use says that there is such work: the process is frugal from now on, for a second. It costs next to nothing and may be
-// called from any goroutine.
-func (s *Saver) Use() {
+// hold keeps a processor more than there are from the monitor's eyes.
+func hold(on func() bool) {
+	most := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(most + held)
+	defer giveBack(most)
+	for on() {
+		holdStep()
+	}
+}
+
+// Handler is next, and tells the Saver of each request. That costs next to nothing.
+func (s *Saver) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.use()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// use says that there is work, for a while from now on. Any goroutine may call it.
+func (s *Saver) use() {
 	until := time.Since(s.began) + linger
-	// Once a millisecond is enough: what all goroutines write at every request they would wait for.
-	if until-time.Duration(s.until.Load()) < time.Millisecond {
+	// Once a while is enough: what all goroutines write at every request they would wait for.
+	if until-time.Duration(s.until.Load()) < linger/10 {
 		return
 	}
 	s.until.Store(int64(until))
@@ -87,7 +121,7 @@ func (s *Saver) Use() {
 	}
 }
 
-// Run keeps the process frugal while Use is called, until ctx ends.
+// Run saves while there are requests, until ctx ends.
 func (s *Saver) Run(ctx context.Context) {
 	for {
 		select {
@@ -95,6 +129,6 @@ func (s *Saver) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		s.keep(func() bool { return ctx.Err() == nil && time.Since(s.began) < time.Duration(s.until.Load()) })
+		s.hold(func() bool { return ctx.Err() == nil && time.Since(s.began) < time.Duration(s.until.Load()) })
 	}
 }

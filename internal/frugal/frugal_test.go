@@ -2,6 +2,8 @@ package frugal
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -22,27 +24,42 @@ func TestWanted(t *testing.T) {
 	}
 }
 
-// TestKeepGivesBack: the process has the processors again that it had.
-func TestKeepGivesBack(t *testing.T) {
+// TestGivesBack: the process has the processors again that it had.
+func TestGivesBack(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	for name, run := range map[string]func(on func() bool){"keep": keep, "hold": hold} {
+		asked := 0
+		run(func() bool { asked++; return asked < 5 })
+		if got := runtime.GOMAXPROCS(0); got != before {
+			t.Errorf("%s: GOMAXPROCS is %d, it was %d", name, got, before)
+		}
+	}
+}
+
+// TestHoldLeavesAll: the processor that is held is one more.
+func TestHoldLeavesAll(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	asked := 0
-	keep(func() bool { asked++; return asked < 5 })
-	if got := runtime.GOMAXPROCS(0); got != before {
-		t.Errorf("GOMAXPROCS is %d, it was %d", got, before)
-	}
+	hold(func() bool {
+		if got := runtime.GOMAXPROCS(0); got != before+held {
+			t.Errorf("GOMAXPROCS is %d, want %d and one that is held", got, before)
+		}
+		asked++
+		return asked < 3
+	})
 }
 
 func TestSaverLingers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSaver()
-		var kept atomic.Int64
-		s.keep = func(on func() bool) {
-			kept.Add(1)
+		var holds atomic.Int64
+		s.hold = func(on func() bool) {
+			holds.Add(1)
 			for on() {
 				time.Sleep(time.Millisecond)
 			}
-			kept.Add(-1)
+			holds.Add(-1)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Run(ctx)
@@ -50,18 +67,21 @@ func TestSaverLingers(t *testing.T) {
 			t.Helper()
 			time.Sleep(after)
 			synctest.Wait()
-			if got := kept.Load(); got != want {
-				t.Errorf("kept frugal %d times, want %d", got, want)
+			if got := holds.Load(); got != want {
+				t.Errorf("%d hold, want %d", got, want)
 			}
 		}
+		request := func() {
+			s.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		}
 		expect(time.Hour, 0)
-		s.Use()
+		request()
 		expect(linger/2, 1)
-		s.Use()
-		s.Use()
+		request()
+		request()
 		expect(linger-2*time.Millisecond, 1)
 		expect(4*time.Millisecond, 0)
-		s.Use()
+		request()
 		expect(0, 1)
 		cancel()
 		expect(2*time.Millisecond, 0)

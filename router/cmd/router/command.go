@@ -16,6 +16,7 @@ import (
 	discovery "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"knative.dev/serving/pkg/client/clientset/versioned"
 
+	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/cluster/dispatch"
@@ -137,7 +138,9 @@ func run(ctx context.Context, ln net.Listener, s settings, log zerolog.Logger) e
 	watched.Go(func() error { return watch(watching) })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return rt.Run(ctx) })
-	g.Go(func() error { return server.Run(ctx, ln, rt.Handler(), server.Limits{Drain: s.drain}) })
+	saver := frugal.NewSaver()
+	g.Go(func() error { saver.Run(ctx); return nil })
+	g.Go(func() error { return server.Run(ctx, ln, saver.Handler(rt.Handler()), server.Limits{Drain: s.drain}) })
 	err = g.Wait()
 	stop()
 	if err := errors.Join(err, watched.Wait()); err != nil {
