@@ -60,10 +60,11 @@ func TestCrashLoop(t *testing.T) {
 			t.Fatalf("a crash is %v", err)
 		}
 	}
-	s := w.service("a")
-	if r := revisionOf(s, "a-00001"); r.State != knative.StateFailed || !strings.Contains(r.Message, "exit status 7") {
-		t.Errorf("status is %+v", r)
-	}
+	// Requests learn it from the replica's end, the status a moment later.
+	await(t, "the status says why", func() bool {
+		r := revisionOf(w.service("a"), "a-00001")
+		return r.State == knative.StateFailed && strings.Contains(r.Message, "exit status 7")
+	})
 	await(t, "it is started again", func() bool { return revisionOf(w.service("a"), "a-00001").State == knative.StateReady })
 	if s := w.service("a"); !s.Ready || s.Message != "" {
 		t.Errorf("status is %+v", s)
