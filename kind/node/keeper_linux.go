@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -38,7 +37,7 @@ func keep(ctx context.Context, state string) error {
 		return fmt.Errorf("another keeper has the node of %s", f)
 	}
 	defer lock.Close()
-	if _, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+	if err := sign(lock, os.Getpid()); err != nil {
 		return err
 	}
 	r, err := f.load()

@@ -248,6 +248,15 @@ func (f folder) running() (bool, error) {
 	return false, file.Close()
 }
 
+// sign writes into the lock who holds it. The keeper before may have had a longer number.
+func sign(lock *os.File, pid int) error {
+	if err := lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := lock.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0)
+	return err
+}
+
 // keeperPID is the process that holds the lock; 0 for a moment at its start.
 func (f folder) keeperPID() int {
 	data, err := os.ReadFile(f.path("keeper.lock"))
