@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ func TestManyRefusalsAreCountedInOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		f := newRefusals(zerolog.New(&log))
-		r := withExchange(httptest.NewRequest("POST", "/", nil))
+		r := withExchange(httptest.NewRequest(http.MethodPost, "/", nil))
 		exchangeOf(r.Context()).target = route.Target{Model: "digits", Revision: "digits-00001"}
 		refused := translate(fmt.Errorf("revision: %w", knative.ErrOverloaded))
 		lines := func(n int) (own int) {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,7 +54,7 @@ func TestModelInABucket(t *testing.T) {
 	pinned := fmt.Sprintf("%s#sha256=%x", address, sha256.Sum256(archive))
 
 	cache, shared := sharedCache(t, w)
-	deploy := append(shared, "--env", "AWS_ACCESS_KEY_ID=key", "--env", "AWS_SECRET_ACCESS_KEY=secret", "--min-scale", "2")
+	deploy := slices.Concat(shared, []string{"--env", "AWS_ACCESS_KEY_ID=key", "--env", "AWS_SECRET_ACCESS_KEY=secret", "--min-scale", "2"})
 	w.deploy(t, "fetched", append([]string{"--model", pinned}, deploy...)...)
 	w.must(t, append([]string{"deploy", "fetched", "--model", pinned, "--version", "2"}, deploy...)...)
 	if out := w.must(t, "predict", "fetched", "--json", writeFile(t, `{"instances":[1.0]}`)); !strings.Contains(out, "2.5") {

@@ -79,8 +79,8 @@ func TestReadAndSort(t *testing.T) {
 		"knative-serving configmap/config-features": []any{stageRest, map[string]any{
 			"kubernetes.podspec-persistent-volume-claim": "enabled", "kubernetes.podspec-persistent-volume-write": "enabled", "kubernetes.podspec-securitycontext": "enabled",
 		}},
-		"elsewhere configmap/config-network":                           []any{stageRest, nil},
-		"knative-serving image/queue-proxy":                            []any{stageCustom, nil},
+		"elsewhere configmap/config-network": []any{stageRest, nil},
+		"knative-serving image/queue-proxy":  []any{stageCustom, nil},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -63,7 +63,7 @@ func (s *Server) serve(_ any, stream grpc.ServerStream) (err error) {
 	w := &writer{stream: stream, header: make(http.Header), body: b}
 	defer func() {
 		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				grpclog.Errorf("panic in %s: %v\n%s", c.path, p, debug.Stack())
 			}
 			err = status.Error(codes.Internal, "the answer was broken off")

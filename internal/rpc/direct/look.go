@@ -112,7 +112,7 @@ func (t *tape) Read(p []byte) (int, error) {
 func (t *tape) preface() (bool, error) {
 	for len(t.seen) < len(http2.ClientPreface) {
 		_, err := t.Read(make([]byte, len(http2.ClientPreface)-len(t.seen)))
-		if !strings.HasPrefix(http2.ClientPreface, string(t.seen)) {
+		if string(t.seen) != http2.ClientPreface[:len(t.seen)] {
 			return false, nil
 		}
 		if err != nil {
