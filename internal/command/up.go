@@ -123,6 +123,10 @@ func (e *env) runUp(ctx context.Context, o upOptions) error {
 			return errors.Join(err, engine.Close())
 		}
 	}
+	// Until then connections wait at the port: the first request finds its model.
+	if err := rt.Sync(ctx); err != nil {
+		return errors.Join(err, engine.Close())
+	}
 	return e.serve(ctx, engine, rt, ln, o.drain)
 }
 
@@ -165,11 +169,7 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 		return serving.Wait()
 	})
 	g.Go(func() error {
-		// Not before the table and the control socket are there: the first request finds its model, the first command weir.
-		if err := rt.Sync(ctx); err != nil {
-			stop()
-			return err
-		}
+		// Not before the control socket is there: the first command finds weir.
 		select {
 		case <-engine.Started():
 		case <-ctx.Done():

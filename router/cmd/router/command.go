@@ -130,6 +130,12 @@ func run(ctx context.Context, ln net.Listener, s settings, log zerolog.Logger) e
 	if err != nil {
 		return err
 	}
+	if s.services != "" {
+		// A file is there at once: until it is read, connections wait at the port. A cluster may be away, which /readyz says.
+		if err := rt.Sync(ctx); err != nil {
+			return err
+		}
+	}
 	log.Info().Str("address", ln.Addr().String()).Msg("listening")
 	// The watch goes on while requests are finished.
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))

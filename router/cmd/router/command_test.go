@@ -92,7 +92,11 @@ func TestDrain(t *testing.T) {
 		body, _ := io.ReadAll(res.Body)
 		answer <- string(body)
 	}()
-	<-arrived
+	select {
+	case <-arrived:
+	case got := <-answer:
+		t.Fatalf("the first request did not reach the replica: %s", got)
+	}
 	stop()
 	// The viewer's stream ends by itself: it must not hold up the drain.
 	if _, err := io.Copy(io.Discard, live.Body); err != nil {
