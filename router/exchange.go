@@ -24,6 +24,7 @@ type exchange struct {
 	phases string // of a cold start, as Server-Timing has them
 	// forward is the path for the function; empty means the request's own.
 	forward string
+	header  http.Header // of the answer to the client
 	// call says that the request is a gRPC call; answer is the model's answer to it, whose trailer says how it ended.
 	call   bool
 	answer *http.Response

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"weir.dev/weir/knative"
 )
 
 const goodTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -82,5 +84,25 @@ func TestAnswerPassesUnchanged(t *testing.T) {
 	got := f.do(t, ask{path: "/v1/models/imagenet:predict", body: "{}"})
 	if got.status != 400 || got.body != `{"error":"the function's own"}` || got.header.Get("Server-Timing") != "queue;dur=3" {
 		t.Errorf("%d %s %v", got.status, got.body, got.header)
+	}
+}
+
+// TestHeadersAfterInterimAnswer has the client wait for a 100, as curl does with large bodies: the answer still says what answered.
+func TestHeadersAfterInterimAnswer(t *testing.T) {
+	t.Parallel()
+	f := start(t, Options{Backend: replicaBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		echo(w, r)
+	})})
+	for _, expect := range []string{"", "100-continue"} {
+		got := f.do(t, ask{path: "/v1/models/imagenet:predict", body: "{}", header: map[string]string{"Expect": expect, "X-Request-Id": "mine"}})
+		for name, want := range map[string]string{knative.HeaderRevision: "imagenet-00001", "X-Request-Id": "mine"} {
+			if v := got.header.Values(name); len(v) != 1 || v[0] != want {
+				t.Errorf("Expect %q: %s is %q, want %q, once", expect, name, v, want)
+			}
+		}
+		if got.status != http.StatusOK {
+			t.Errorf("Expect %q: %d %s", expect, got.status, got.body)
+		}
 	}
 }

@@ -78,6 +78,11 @@ func answered(res *http.Response) error {
 	// The router has set its own, which are the same ones.
 	res.Header.Del(knative.HeaderRevision)
 	res.Header.Del(server.HeaderRequestID)
+	if x.header[server.HeaderRequestID] == nil {
+		// An interim answer, as to "Expect: 100-continue", took all with it that was set before (httputil.ReverseProxy).
+		x.header.Set(knative.HeaderRevision, x.target.Revision)
+		x.header[server.HeaderRequestID] = res.Request.Header[server.HeaderRequestID]
+	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		res.Body = &answerBody{res.Body, x}
 	}
@@ -132,6 +137,7 @@ func (rt *Router) send(w http.ResponseWriter, r *http.Request, x *exchange) erro
 	// A function may answer while it still reads. What is no HTTP/1 connection can do that without being asked.
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex()
+	x.header = w.Header()
 	aborted := rt.copyAnswer(w, r)
 	bodyErr := x.body.err()
 	if x.err == nil && !aborted && bodyErr == nil {
