@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -33,7 +34,7 @@ func TestClientGone(t *testing.T) {
 	if res, err := f.client.Do(r); !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v, %v", res, err)
 	}
-	<-gone
+	soon.Next(t, "the end of the replica's request", gone)
 	waitFor(t, func() bool { return strings.Contains(f.log.String(), `"status":499`) }, f.log.String)
 }
 
@@ -53,7 +54,7 @@ func TestClientGoneMidAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	<-gone
+	soon.Next(t, "the end of the replica's request", gone)
 	waitFor(t, func() bool { return strings.Contains(f.log.String(), `"status":499`) }, f.log.String)
 }
 

@@ -15,6 +15,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/router/later"
 )
 
@@ -82,7 +83,7 @@ func startLater(t *testing.T, o later.Options) *fixture {
 	go func() { ended <- f.rt.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := soon.Next(t, "Run's end", ended); err != nil {
 			t.Error(err)
 		}
 	})

@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/router/fetch"
 )
 
@@ -87,16 +89,18 @@ func TestFetchesAreBounded(t *testing.T) {
 	arrived, leave := make(chan struct{}), make(chan struct{})
 	site := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-leave }))
 	t.Cleanup(site.Close)
+	release := sync.OnceFunc(func() { close(leave) })
+	t.Cleanup(release)
 	f := start(t, Options{Backend: replicaBackend(t, echo), Fetch: fetchAllow(site.Listener.Addr().String()), Limits: Limits{Fetches: 1}})
 	one := ask{path: "/home/fetch", header: map[string]string{"Content-Type": "application/json"}, body: `{"url":"` + site.URL + `"}`}
 	first := make(chan answer, 1)
 	go func() { first <- f.do(t, one) }()
-	<-arrived
+	soon.Next(t, "the first fetch", arrived)
 	if got := f.do(t, one); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", got.status, got.body)
 	}
-	close(leave)
-	if got := <-first; got.status != http.StatusUnsupportedMediaType {
+	release()
+	if got := soon.Next(t, "its answer", first); got.status != http.StatusUnsupportedMediaType {
 		t.Errorf("the first fetch: %d %s", got.status, got.body)
 	}
 }

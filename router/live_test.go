@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -56,7 +57,7 @@ func run(t *testing.T, f *fixture) (stop func()) {
 	go func() { done <- f.rt.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := soon.Next(t, "Run's end", done); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
@@ -166,9 +167,9 @@ func TestRunFollowsChanges(t *testing.T) {
 		return now, failing
 	}
 	f := start(t, Options{Backend: b})
-	<-reads
+	soon.Next(t, "a reading", reads)
 	run(t, f)
-	<-reads
+	soon.Next(t, "a reading", reads)
 	set := func(s []knative.ServiceStatus, err error) {
 		mu.Lock()
 		now, failing = s, err

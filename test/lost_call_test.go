@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"weir.dev/weir/internal/harness"
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/proto/inference"
 )
 
@@ -59,7 +60,7 @@ func TestAReplicaIsKilledUnderCalls(t *testing.T) {
 		}
 		calls := func(n int) {
 			for range n {
-				<-begun
+				soon.Next(t, "a call", begun)
 			}
 		}
 		calls(500)

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir.dev/weir/internal/harness"
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 	inferencepb "weir.dev/weir/proto/inference"
 )
@@ -299,24 +300,31 @@ func TestEvents(t *testing.T) {
 			return false
 		}
 	})
-	for len(events) > 0 {
-		<-events
+	// The first may have been put more than once, and what became of it may come later.
+	next := func() received {
+		for {
+			if e := soon.Next(t, "an event at a sink", events); e.header.Get("Ce-Causationid") != "first" && e.header.Get("Ce-Id") != "first" {
+				return e
+			}
+		}
 	}
 	if status := put("good", "digits"); status != http.StatusAccepted {
 		t.Fatalf("the broker answers %d", status)
 	}
-	if e := <-events; e.sink != "predictions" || e.header.Get("Ce-Type") != "dev.weir.prediction" || e.header.Get("Ce-Causationid") != "good" || !strings.Contains(e.body, "predictions") {
+	if e := next(); e.sink != "predictions" || e.header.Get("Ce-Type") != "dev.weir.prediction" || e.header.Get("Ce-Causationid") != "good" || !strings.Contains(e.body, "predictions") {
 		t.Errorf("the answer: %+v", e)
 	}
 	put("bad", "absent")
-	e := <-events
+	e := next()
 	reason, _ := base64.StdEncoding.DecodeString(e.header.Get("Ce-Knativeerrordata"))
 	if e.sink != "dead-letters" || e.header.Get("Ce-Id") != "bad" || e.header.Get("Ce-Knativeerrorcode") != "404" || !strings.Contains(string(reason), `no such model`) {
 		t.Errorf("the failure: %+v, reason %s", e, reason)
 	}
 	// The in-memory channel answers when all is delivered: what a loop would make would be here.
-	if n := len(events); n > 0 {
-		t.Errorf("%d events more than were asked for: %+v", n, <-events)
+	for len(events) > 0 {
+		if e := <-events; e.header.Get("Ce-Causationid") != "first" && e.header.Get("Ce-Id") != "first" {
+			t.Errorf("an event more than was asked for: %+v", e)
+		}
 	}
 }
 

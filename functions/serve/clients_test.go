@@ -15,6 +15,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"weir.dev/weir/internal/server"
+	"weir.dev/weir/internal/soon"
 )
 
 // TestEventClient talks to the server through the CloudEvents SDK's own client, in both modes.
@@ -64,7 +65,7 @@ func TestHTTP2(t *testing.T) {
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		stop()
-		if err := <-done; err != nil {
+		if err := soon.Next(t, "the server's end", done); err != nil {
 			t.Error(err)
 		}
 	})

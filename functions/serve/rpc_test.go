@@ -29,6 +29,7 @@ import (
 
 	"weir.dev/weir/internal/rpc/direct"
 	"weir.dev/weir/internal/server"
+	"weir.dev/weir/internal/soon"
 	pb "weir.dev/weir/proto/inference"
 )
 
@@ -47,7 +48,7 @@ func listenCalls(t testing.TB, s *Server) string {
 	}()
 	t.Cleanup(func() {
 		stop()
-		if err := <-done; err != nil {
+		if err := soon.Next(t, "the server's end", done); err != nil {
 			t.Error(err)
 		}
 	})

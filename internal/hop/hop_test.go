@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"weir.dev/weir/internal/soon"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -301,7 +303,7 @@ func TestABodyThatIsNotWhatWasDeclared(t *testing.T) {
 			if !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%s: %v", test.name, err)
 			}
-			<-body.closed
+			soon.Next(t, "the body's end", body.closed)
 		}
 	}
 }

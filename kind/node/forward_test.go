@@ -7,6 +7,8 @@ import (
 	"net"
 	"syscall"
 	"testing"
+
+	"weir.dev/weir/internal/soon"
 )
 
 func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
@@ -67,7 +69,7 @@ func TestForward(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if err := <-ended; err != nil {
+	if err := soon.Next(t, "the forwarder's end", ended); err != nil {
 		t.Error(err)
 	}
 	if _, err := io.ReadAll(open); err != nil && !isReset(err) {
@@ -94,7 +96,7 @@ func TestForwardWithoutTarget(t *testing.T) {
 		conn.Close()
 	}
 	cancel()
-	if err := <-ended; err != nil {
+	if err := soon.Next(t, "the forwarder's end", ended); err != nil {
 		t.Error(err)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingfake "knative.dev/serving/pkg/client/clientset/versioned/fake"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -197,16 +198,16 @@ func TestFollow(t *testing.T) {
 	seen := make(chan string, 2)
 	done := make(chan error, 1)
 	go func() { done <- w.Logs(ctx, "half", true, writer(func(line string) { seen <- line })) }()
-	if line := <-seen; line != "half-1-pod fake logs\n" {
+	if line := soon.Next(t, "a line", seen); line != "half-1-pod fake logs\n" {
 		t.Errorf("first line %q", line)
 	}
 	pods.Add(pod("half-2-pod", "half", "half-2")) // waits until it is watched
-	if line := <-seen; line != "half-2-pod fake logs\n" {
+	if line := soon.Next(t, "a line", seen); line != "half-2-pod fake logs\n" {
 		t.Errorf("second line %q", line)
 	}
 	cancel()
 	pods.Stop() // as a client's watch does when its context ends
-	if err := <-done; !errors.Is(err, context.Canceled) {
+	if err := soon.Next(t, "the end of Logs", done); !errors.Is(err, context.Canceled) {
 		t.Errorf("the end: %v", err)
 	}
 }

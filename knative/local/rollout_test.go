@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -170,15 +171,15 @@ func TestDeleteDrains(t *testing.T) {
 	changed := w.Changed()
 	deleted := make(chan error, 1)
 	go func() { deleted <- w.Delete(context.Background(), "a") }()
-	<-changed
+	soon.Next(t, "a change", changed)
 	await(t, "it is listed no more", func() bool { return w.service("a").Name == "" })
 	hold.give(t, 3)
 	for range 3 {
-		if err := <-answers; err != nil {
+		if err := soon.Next(t, "an answer", answers); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := <-deleted; err != nil {
+	if err := soon.Next(t, "the deletion's end", deleted); err != nil {
 		t.Fatal(err)
 	}
 	if alive(pid) {
@@ -224,10 +225,10 @@ func TestDeleteIsNobodyElsesWait(t *testing.T) {
 	default:
 	}
 	hold.give(t, 1)
-	if err := <-answer; err != nil {
+	if err := soon.Next(t, "the answer", answer); err != nil {
 		t.Error(err)
 	}
-	if err := <-deleted; err != nil {
+	if err := soon.Next(t, "the deletion's end", deleted); err != nil {
 		t.Error(err)
 	}
 	w.apply(helperService("a", "serve"))
@@ -262,7 +263,7 @@ func TestDeleteStarting(t *testing.T) {
 	if err := w.Delete(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-answer; !errors.Is(err, knative.ErrNotReady) || !strings.Contains(err.Error(), "deleted") {
+	if err := soon.Next(t, "the answer", answer); !errors.Is(err, knative.ErrNotReady) || !strings.Contains(err.Error(), "deleted") {
 		t.Errorf("the request got %v", err)
 	}
 }

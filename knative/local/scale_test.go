@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -107,7 +108,7 @@ func TestEndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 4 {
-		if err := <-answers; err != nil {
+		if err := soon.Next(t, "an answer", answers); err != nil {
 			t.Error(err)
 		}
 	}

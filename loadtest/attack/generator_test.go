@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/loadtest/scenario"
 )
@@ -105,21 +106,23 @@ func TestEveryRequestIsTold(t *testing.T) {
 // TestAStalledTargetDelaysNoArrival: arrivals go on while none is answered, and none is sent late.
 func TestAStalledTargetDelaysNoArrival(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
+	answer := make(chan struct{})
+	release := sync.OnceFunc(func() { close(answer) })
 	arrived := make(chan struct{}, 100)
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		arrived <- struct{}{}
-		<-release
+		<-answer
 	}))
 	defer srv.Close()
+	defer release()
 	g, got := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{open(100, 300*time.Millisecond)}}, srv.URL)
 	done := make(chan struct{})
 	go func() { defer close(done); g.Run(t.Context()) }()
 	for range 30 {
-		<-arrived // all 30 arrive before any is answered
+		soon.Next(t, "a request", arrived) // all 30 arrive before any is answered
 	}
-	close(release)
-	<-done
+	release()
+	soon.Next(t, "the end of the run", done)
 	if len(got.all) != 30 {
 		t.Errorf("%d requests, want 30", len(got.all))
 	}
@@ -139,10 +142,10 @@ func TestTheEndOfARun(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); g.Run(ctx) }()
-		<-entered
-		<-entered
+		soon.Next(t, "a request", entered)
+		soon.Next(t, "a second one", entered)
 		cancel()
-		<-done // within the grace
+		soon.Next(t, "the end of the run", done) // within the grace
 		if len(got.all) < 2 || got.all[0].Status != 0 || !strings.Contains(got.all[0].Message, "cancel") {
 			t.Errorf("%s: %+v; want requests that were cut off", stage.Name, got.all)
 		}
@@ -220,7 +223,7 @@ func TestAChangeHoldsInLaterStages(t *testing.T) {
 	sent := g.State().Sent
 	await(t, "arrivals", func() bool { s := g.State(); return s.Sent > sent+20 && s.Rate == 200 && s.Held })
 	cancel()
-	<-done
+	soon.Next(t, "the end of the run", done)
 	for _, s := range got.all {
 		if s.Stage == "none again" && s.Sent.Sub(s.Due) > 5*time.Second {
 			t.Fatalf("%+v: it was due long ago", s)
@@ -282,7 +285,7 @@ func TestWhereAClusterTakesRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if host := <-hosts; host != router {
+	if host := soon.Next(t, "a request", hosts); host != router {
 		t.Errorf("the ingress was asked for %s, want %s", host, router)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"weir.dev/weir/internal/browser"
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/loadtest"
 	"weir.dev/weir/loadtest/measure"
 	"weir.dev/weir/loadtest/scenario"
@@ -56,7 +57,7 @@ func serve(t *testing.T, loads ...scenario.Load) *served {
 		Finish: func(run measure.Run) (string, error) { s.finished <- run; return "somewhere/report.html", nil },
 	})
 	go func() { done <- srv.Serve(ctx, ln) }()
-	s.end = func() error { cancel(); return <-done }
+	s.end = func() error { cancel(); return soon.Next(t, "the server's end", done) }
 	return s
 }
 
@@ -129,7 +130,7 @@ func TestPage(t *testing.T) {
 	tab.Eval(`document.querySelector("#stop").click()`, nil)
 	tab.WaitText("#state", "Ended. Report: somewhere/report.html")
 	tab.WaitText(".notes", "ended before its time")
-	run := <-s.finished
+	run := soon.Next(t, "the run", s.finished)
 	if sum := run.Summaries[0]; sum.Requests == 0 || sum.Requests != int(s.requests.Load()) || sum.Refused != sum.Requests/5 || sum.Hasty != 0 {
 		t.Errorf("the run counted %d requests, %d refused, %d without Retry-After; the target %d", sum.Requests, sum.Refused, sum.Hasty, s.requests.Load())
 	}
@@ -180,7 +181,7 @@ func TestAChangeHoldsUntilTheRunEnds(t *testing.T) {
 	if err := s.end(); err != nil {
 		t.Error(err)
 	}
-	run := <-s.finished
+	run := soon.Next(t, "the run", s.finished)
 	begin := run.Stages[1].Begin
 	for _, row := range run.Rows[:len(run.Rows)-1] { // in the last one they have left
 		if row.T > begin+1 && row.Users != 7 {

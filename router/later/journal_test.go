@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir.dev/weir/internal/soon"
 )
 
 // TestRestart: what was accepted and is not delivered at the end goes on at the next start, from where it was.
@@ -38,11 +40,11 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		<-predicted
+		soon.Next(t, "a prediction", predicted)
 	}
 	await(t, func() bool { return down.count() == 1 })
 	cancel()
-	if err := <-ended; err != nil {
+	if err := soon.Next(t, "Run's end", ended); err != nil {
 		t.Fatal(err)
 	}
 	up := newSink(t)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"weir.dev/weir/internal/soon"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,7 +68,7 @@ func run(t *testing.T, q *Queue, predict Predict) (stop func()) {
 	go func() { ended <- q.Run(ctx, predict) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := soon.Next(t, "Run's end", ended); err != nil {
 			t.Errorf("run: %v", err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir.dev/weir/internal/browser"
+	"weir.dev/weir/internal/soon"
 )
 
 const fiveBars = "document.querySelectorAll('.bars li').length === 5"
@@ -272,7 +273,7 @@ func testCancel(t *testing.T, b *browser.Browser) {
 	tab.Do(chromedp.KeyEvent("\x1b"))
 	tab.WaitText("#result", "Cancelled")
 	tab.WaitFor("document.querySelector('#progress').hidden")
-	<-gone
+	soon.Next(t, "the request's end", gone)
 	checkQuiet(t, f, tab)
 }
 

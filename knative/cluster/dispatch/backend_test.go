@@ -16,6 +16,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	servingnet "knative.dev/serving/pkg/networking"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -57,7 +58,7 @@ func TestNoRights(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "serving.knative.dev", Resource: "services"}, "", errors.New("no rights"))
 		})
 	})
-	if line := <-said; !strings.Contains(line, "cannot be watched") || !strings.Contains(line, "no rights") {
+	if line := soon.Next(t, "a line of the log", said); !strings.Contains(line, "cannot be watched") || !strings.Contains(line, "no rights") {
 		t.Errorf("it says %s", line)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

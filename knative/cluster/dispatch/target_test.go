@@ -4,10 +4,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
 	servingnet "knative.dev/serving/pkg/networking"
+
+	"weir.dev/weir/internal/soon"
 )
 
 // TestLoad counts what is under way, and keeps the count when the addresses change.
@@ -16,6 +19,8 @@ func TestLoad(t *testing.T) {
 	arrived, finish := make(chan struct{}), make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-finish }))
 	t.Cleanup(srv.Close)
+	release := sync.OnceFunc(func() { close(finish) })
+	t.Cleanup(release)
 	at := srv.Listener.Addr().String()
 	w := newWorld(t, io.Discard, nil)
 	w.deploy(t, "half", "half-1")
@@ -23,7 +28,7 @@ func TestLoad(t *testing.T) {
 	w.ready(t, "half", 0)
 	done := make(chan error, 1)
 	go func() { _, _, err := post(t.Context(), w, "half-1", "/", nil); done <- err }()
-	<-arrived
+	soon.Next(t, "the request", arrived)
 	if r := w.ready(t, "half", 0)[0].Revisions[0]; r.Queue != 1 || r.Concurrency != 0 {
 		t.Errorf("waiting at the activator: %+v", r)
 	}
@@ -31,8 +36,8 @@ func TestLoad(t *testing.T) {
 	if r := w.ready(t, "half", 1)[0].Revisions[0]; r.Queue != 0 || r.Concurrency != 1 {
 		t.Errorf("at a replica: %+v", r)
 	}
-	close(finish)
-	if err := <-done; err != nil {
+	release()
+	if err := soon.Next(t, "its answer", done); err != nil {
 		t.Error(err)
 	}
 	if r := w.ready(t, "half", 1)[0].Revisions[0]; r.Concurrency != 0 {

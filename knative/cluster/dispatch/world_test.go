@@ -28,6 +28,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -73,7 +74,7 @@ func newWorld(t *testing.T, log io.Writer, prepare func(w world)) world {
 	t.Cleanup(func() { cancel(); running.Wait() })
 	for range 3 {
 		if prepare == nil {
-			<-watching
+			soon.Next(t, "a watch", watching)
 		}
 	}
 	return w

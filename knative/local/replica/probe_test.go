@@ -184,7 +184,7 @@ func TestFailedProbes(t *testing.T) {
 		{"not ready in time", "not ready until a file is there", func(s *Spec) { s.Readiness, s.ReadyTimeout = &corev1.Probe{ProbeHandler: get}, 300*time.Millisecond },
 			[]string{"was killed: it was not ready within 300ms: its readiness probe failed:"}},
 		{"liveness", "sickens", func(s *Spec) {
-			s.Liveness = &corev1.Probe{ProbeHandler: get, InitialDelaySeconds: 1, PeriodSeconds: 1, FailureThreshold: 1}
+			s.Liveness = &corev1.Probe{ProbeHandler: get, InitialDelaySeconds: 1, PeriodSeconds: 1, TimeoutSeconds: 60, FailureThreshold: 1}
 		}, []string{"was killed: its liveness probe failed 1 times in a row:", "503"}},
 		{"startup", "serve", func(s *Spec) { s.Startup = failing }, []string{"startup probe failed: sh: exit status 4: disk is full"}},
 		{"startup hangs", "serve", func(s *Spec) { s.Startup = hanging }, []string{"startup probe failed: sh: signal: killed"}},

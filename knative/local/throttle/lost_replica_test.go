@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -278,14 +279,14 @@ func TestKilledServer(t *testing.T) {
 		results = append(results, start(th, post(t.Context(), bytes.NewReader(body))))
 	}
 	for range n {
-		<-arrived
+		soon.Next(t, "a request", arrived)
 	}
 	_ = dead.Listener.Close()
 	dead.CloseClientConnections()
 	th.Add("alive", alive.Listener.Addr().String())
 	th.Lost("dead")
 	for _, r := range results {
-		if got := <-r; got.err != nil || got.text != string(body) {
+		if got := soon.Next(t, "its answer", r); got.err != nil || got.text != string(body) {
 			t.Errorf("%d bytes, error %v", len(got.text), got.err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 )
 
@@ -156,7 +157,7 @@ func TestDrainLasts(t *testing.T) {
 	default:
 	}
 	_ = resp.Body.Close()
-	<-drained
+	soon.Next(t, "the drain's end", drained)
 	_ = resp.Body.Close() // the second one changes nothing
 	if rep := th.Report(time.Now()); rep.InFlight != 0 || rep.Finished != 1 {
 		t.Errorf("report %+v", rep)

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"weir.dev/weir/internal/soon"
 )
 
 // behind serves what a replica serves, through a reverse proxy with the throttle as its transport, as the router does.
@@ -116,7 +118,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	drained := th.Remove("a")
 	_ = c.Close()
-	<-drained
+	soon.Next(t, "the connection's end", drained)
 }
 
 func dial(t *testing.T, s *httptest.Server) net.Conn {
@@ -158,7 +160,7 @@ func TestReplayWhileTheFailedAttemptReads(t *testing.T) {
 	if err != nil || string(all) != "hello world" {
 		t.Errorf("second attempt read %q, error %v", all, err)
 	}
-	if err := <-hanging; err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if err := soon.Next(t, "the hanging read", hanging); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
 	if n, err := first.Read(make([]byte, 3)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {

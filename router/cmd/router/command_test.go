@@ -15,6 +15,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"weir.dev/weir/internal/soon"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -108,10 +110,10 @@ func TestDrain(t *testing.T) {
 	default:
 	}
 	close(finish)
-	if got := <-answer; got != "done" {
+	if got := soon.Next(t, "the answer", answer); got != "done" {
 		t.Errorf("the running request got %q", got)
 	}
-	if err := <-ended; err != nil {
+	if err := soon.Next(t, "run's end", ended); err != nil {
 		t.Errorf("run: %v", err)
 	}
 }
