@@ -28,9 +28,12 @@ func look(conn net.Conn) (whose net.Conn, isCall bool, err error) {
 	fr.MaxHeaderListSize = maxHeader
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	// What HTTP/2 does not allow is for net/http to refuse.
-	if f, err := fr.ReadFrame(); err != nil || f.Header().Type != http2.FrameSettings {
+	f, err := fr.ReadFrame()
+	first, ok := f.(*http2.SettingsFrame)
+	if err != nil || !ok {
 		return &replayed{conn, t.replay()}, false, gone(err)
 	}
+	library := isLibrarys(first)
 	if err := fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxStreams}); err != nil {
 		return nil, false, err
 	}
@@ -46,7 +49,7 @@ func look(conn net.Conn) (whose net.Conn, isCall bool, err error) {
 		case *http2.SettingsFrame, *http2.WindowUpdateFrame, *http2.PriorityFrame:
 			continue
 		case *http2.MetaHeadersFrame:
-			if isClients(f) {
+			if library && isClients(f) {
 				return &replayed{conn, t.replay()}, true, nil
 			}
 		}
@@ -68,6 +71,17 @@ func gone(err error) error {
 		return nil
 	}
 	return err
+}
+
+// isLibrarys says whether SETTINGS are those of a gRPC library. None takes pushes: grpc-go says nothing of them, those in C and Java
+// allow none at a time. What else speaks HTTP/2, and may mix, turns them off and leaves it at that, or has a limit, as proxies do that
+// leave a client's user agent as it is and add no header: HAProxy.
+func isLibrarys(f *http2.SettingsFrame) bool {
+	if most, ok := f.Value(http2.SettingMaxConcurrentStreams); ok {
+		return most == 0
+	}
+	_, ok := f.Value(http2.SettingEnablePush)
+	return !ok
 }
 
 // isClients says whether a request is a call that came directly from a gRPC client, of the kind that grpc-go answers as net/http does.

@@ -57,7 +57,7 @@ func TestOnePort(t *testing.T) {
 // TestMixedConnection sends REST and calls on one connection, as a proxy does.
 func TestMixedConnection(t *testing.T) {
 	t.Parallel()
-	for _, first := range []string{"REST", "a call", "a call that was passed on"} {
+	for _, first := range []string{"REST", "a call", "a call that was passed on", "a call that does not say so"} {
 		t.Run(first, func(t *testing.T) {
 			t.Parallel()
 			p := listen(t, nil, Options{}, server.Limits{})
@@ -71,6 +71,10 @@ func TestMixedConnection(t *testing.T) {
 					}
 				case "a call that was passed on":
 					if got := rawCall(t, transport, p.addr, passedOn); got != "x by net/http" {
+						t.Error(got)
+					}
+				case "a call that does not say so":
+					if got := rawCall(t, transport, p.addr, http.Header{"User-Agent": {"grpc-go/1.0"}}); got != "x by net/http" {
 						t.Error(got)
 					}
 				}
