@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httputil"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,8 @@ type Router struct {
 	calls    map[string]ownCall
 	// reflection tells gRPC clients of the router's services and its models'.
 	reflection *rpc.Reflection
+	// tooLong has the revisions whose statistics are known to be too long.
+	tooLong sync.Map
 	// table is nil until the backend's state was read once.
 	table atomic.Pointer[route.Table]
 }

@@ -3,11 +3,13 @@ package router
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -19,11 +21,13 @@ import (
 const (
 	// statisticsLimit is how long a replica may take to tell its statistics, maxStatistics how long they may be.
 	statisticsLimit = 5 * time.Second
-	maxStatistics   = 64 << 10
+	maxStatistics   = 1 << 20
 	// pathStatistics and callStatistics, without a name, are those of all models: so V2 has no metadata of a model named stats.
 	pathStatistics = "/v2/models/stats"
 	callStatistics = tritonMethods + "ModelStatistics"
 )
+
+var errLongStatistics = fmt.Errorf("its statistics are longer than %d bytes", maxStatistics)
 
 // statisticsV2 answers Triton's statistics of all models.
 func (rt *Router) statisticsV2(w http.ResponseWriter, r *http.Request) error {
@@ -57,7 +61,7 @@ type modelStatistics struct {
 }
 
 // statistics asks a replica of every revision that has one. The others are left out, since being asked would start them, and so
-// is what gives no statistics: a function that is not weir's, or whose last replica went at this moment.
+// is what gives no statistics: a function that is not weir's, or whose last replica went at this moment, or which has too many.
 func (rt *Router) statistics(ctx context.Context) (modelStatistics, error) {
 	all := modelStatistics{Models: []json.RawMessage{}}
 	services, err := rt.backend.Status(ctx)
@@ -80,7 +84,7 @@ func (rt *Router) statistics(ctx context.Context) (modelStatistics, error) {
 		g.Go(func() error {
 			one, err := rt.askStatistics(ctx, a.model, a.revision)
 			if err != nil {
-				rt.log.Debug().Err(err).Str("revision", a.revision).Msg("no statistics")
+				rt.noStatistics(a.revision, err)
 			}
 			said[i] = one.Models
 			return nil
@@ -108,10 +112,25 @@ func (rt *Router) askStatistics(ctx context.Context, model, revision string) (sa
 	if res.StatusCode != http.StatusOK {
 		return said, fmt.Errorf("status %d", res.StatusCode)
 	}
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxStatistics))
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxStatistics+1))
 	if err != nil {
 		return said, err
 	}
+	if len(data) > maxStatistics {
+		return said, errLongStatistics
+	}
 	err = json.Unmarshal(data, &said)
 	return said, err
+}
+
+// noStatistics logs why a revision is left out. Only statistics that are too long are a surprise: of those each revision has a
+// warning, the first time.
+func (rt *Router) noStatistics(revision string, err error) {
+	level := zerolog.DebugLevel
+	if errors.Is(err, errLongStatistics) {
+		if _, said := rt.tooLong.LoadOrStore(revision, true); !said {
+			level = zerolog.WarnLevel
+		}
+	}
+	rt.log.WithLevel(level).Err(err).Str("revision", revision).Msg("left out of the statistics")
 }

@@ -70,3 +70,30 @@ func TestStatistics(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 }
+
+// TestLongStatistics has revisions with many statistics: up to 1 MiB each, and a line in the log, once, about one that has more.
+func TestLongStatistics(t *testing.T) {
+	t.Parallel()
+	backend := replicaBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		size := 500_000
+		if r.Header.Get("Test-Revision") == "longer-00001" {
+			size = 2_000_000
+		}
+		_, _ = fmt.Fprintf(w, `{"model_stats": [{"name": %q}]}`, strings.Repeat("x", size))
+	})
+	backend.StatusFn = func(context.Context) (all []knative.ServiceStatus, err error) {
+		for _, name := range []string{"long", "longer"} {
+			all = append(all, knative.ServiceStatus{Name: name, Model: true, Revisions: []knative.RevisionStatus{{Name: name + "-00001", State: knative.StateReady, Ready: 1, Percent: 100}}})
+		}
+		return all, nil
+	}
+	f := start(t, Options{Backend: backend})
+	for range 2 {
+		if got := f.do(t, ask{method: "GET", path: "/v2/models/stats"}); got.status != http.StatusOK || len(got.body) < 500_000 || len(got.body) > 500_100 {
+			t.Errorf("%d with %d bytes, want those of one revision", got.status, len(got.body))
+		}
+	}
+	if log := f.log.String(); strings.Count(log, `"level":"warn","error":"its statistics are longer than 1048576 bytes","revision":"longer-00001"`) != 1 {
+		t.Errorf("log %s", log)
+	}
+}
