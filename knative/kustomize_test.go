@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -31,6 +32,10 @@ type objects struct {
 	roles    map[string]*rbacv1.Role
 	bindings map[string]*rbacv1.RoleBinding
 	policies map[string]*networkingv1.NetworkPolicy
+	// What stands beside the Services of Knative.
+	deployments map[string]*appsv1.Deployment
+	plain       map[string]*corev1.Service
+	claims      map[string]*corev1.PersistentVolumeClaim
 }
 
 func overlay(t *testing.T, name string) objects {
@@ -42,15 +47,26 @@ func overlay(t *testing.T, name string) objects {
 	o := objects{
 		map[string]*servingv1.Service{}, map[string]*corev1.ServiceAccount{}, map[string]*rbacv1.Role{},
 		map[string]*rbacv1.RoleBinding{}, map[string]*networkingv1.NetworkPolicy{},
+		map[string]*appsv1.Deployment{}, map[string]*corev1.Service{}, map[string]*corev1.PersistentVolumeClaim{},
 	}
 	for _, res := range made.Resources() {
 		text, err := res.AsYAML()
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch id := res.GetName(); res.GetKind() {
+		kind := res.GetKind()
+		if kind == "Service" && res.GetGvk().Group == "" {
+			kind = "Kubernetes' own Service"
+		}
+		switch id := res.GetName(); kind {
 		case "Service":
 			o.services[id] = strictly[servingv1.Service](t, text)
+		case "Kubernetes' own Service":
+			o.plain[id] = strictly[corev1.Service](t, text)
+		case "Deployment":
+			o.deployments[id] = strictly[appsv1.Deployment](t, text)
+		case "PersistentVolumeClaim":
+			o.claims[id] = strictly[corev1.PersistentVolumeClaim](t, text)
 		case "ServiceAccount":
 			o.accounts[id] = strictly[corev1.ServiceAccount](t, text)
 		case "Role":
@@ -124,19 +140,30 @@ func checkPod(t *testing.T, o objects, svc *servingv1.Service) {
 	for k, v := range svc.Spec.Template.Labels {
 		podLabels[k] = v
 	}
+	checkLimited(t, o, svc.Name, podLabels)
+}
+
+// checkLimited wants policies for both directions of pods.
+func checkLimited(t *testing.T, o objects, name string, pods labels.Set) {
+	t.Helper()
 	limited := map[networkingv1.PolicyType]bool{}
 	for _, p := range o.policies {
-		selector, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, direction := range p.Spec.PolicyTypes {
-			limited[direction] = limited[direction] || selector.Matches(podLabels)
+			limited[direction] = limited[direction] || selects(t, &p.Spec.PodSelector, pods)
 		}
 	}
 	if !limited[networkingv1.PolicyTypeIngress] || !limited[networkingv1.PolicyTypeEgress] {
-		t.Errorf("%s is limited in %v only", svc.Name, limited)
+		t.Errorf("%s is limited in %v only", name, limited)
 	}
+}
+
+func selects(t *testing.T, s *metav1.LabelSelector, pods labels.Set) bool {
+	t.Helper()
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return selector.Matches(pods)
 }
 
 // TestOverlayRights has nothing written by anybody, and rights for the router alone.
