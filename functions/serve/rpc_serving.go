@@ -2,13 +2,11 @@ package serve
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strconv"
 
 	tensorpb "github.com/galeone/tensorflow/tensorflow/go/core/framework/tensor_go_proto"
 	shapepb "github.com/galeone/tensorflow/tensorflow/go/core/framework/tensor_shape_go_proto"
-	typespb "github.com/galeone/tensorflow/tensorflow/go/core/framework/types_go_proto"
 	corepb "github.com/galeone/tensorflow/tensorflow/go/core/protobuf/for_core_protos_go_proto"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -255,7 +253,7 @@ func tensorInfos(specs []model.TensorSpec) map[string]*corepb.TensorInfo {
 			}
 		}
 		infos[s.Name] = &corepb.TensorInfo{
-			Encoding: &corepb.TensorInfo_Name{Name: s.Name}, Dtype: typespb.DataType(typespb.DataType_value[s.DType.TensorFlow()]), TensorShape: shape,
+			Encoding: &corepb.TensorInfo_Name{Name: s.Name}, Dtype: protoTypes[s.DType], TensorShape: shape,
 		}
 	}
 	return infos
@@ -269,14 +267,3 @@ func rpcStatus(ctx context.Context, _ *Server, st *state, req *pb.GetModelStatus
 		Version: st.meta.Version, State: pb.ModelVersionStatus_AVAILABLE, Status: &pb.StatusProto{},
 	}}}, nil
 }
-
-// dtypeNames are the element types by TensorFlow's names.
-var dtypeNames = func() map[string]model.DType {
-	names := map[string]model.DType{}
-	for d := model.Bool; d <= model.Bytes; d++ {
-		names[d.TensorFlow()] = d
-	}
-	return names
-}()
-
-func knownTypes() string { return orNone(slices.Sorted(maps.Keys(dtypeNames))) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	tensorpb "github.com/galeone/tensorflow/tensorflow/go/core/framework/tensor_go_proto"
 	shapepb "github.com/galeone/tensorflow/tensorflow/go/core/framework/tensor_shape_go_proto"
@@ -17,9 +18,30 @@ import (
 // any amount of memory.
 const maxSpread = 1 << 20
 
+// protoTypes are the element types as messages have them, dtypes the same the other way: by name both would be looked up by
+// reflection for each tensor.
+var protoTypes, dtypes = func() (to map[model.DType]typespb.DataType, from map[typespb.DataType]model.DType) {
+	to, from = map[model.DType]typespb.DataType{}, map[typespb.DataType]model.DType{}
+	for d := model.Bool; d <= model.Bytes; d++ {
+		to[d] = typespb.DataType(typespb.DataType_value[d.TensorFlow()])
+		from[to[d]] = d
+	}
+	return to, from
+}()
+
+// knownTypes are TensorFlow's names of the element types.
+func knownTypes() string {
+	var names []string
+	for d := range protoTypes {
+		names = append(names, d.TensorFlow())
+	}
+	slices.Sort(names)
+	return orNone(names)
+}
+
 // fromTensorProto reads a tensor as TensorFlow does: tensor_content, or values of which the last one fills the rest.
 func fromTensorProto(p *tensorpb.TensorProto) (model.Tensor, error) {
-	d, ok := dtypeNames[p.GetDtype().String()]
+	d, ok := dtypes[p.GetDtype()]
 	if !ok {
 		return model.Tensor{}, fmt.Errorf("dtype %v is not supported: expected %s", p.GetDtype(), knownTypes())
 	}
@@ -138,10 +160,13 @@ func stringsOf(t model.Tensor, p *tensorpb.TensorProto, want int64) (model.Tenso
 // toTensorProto writes a tensor with its elements in the field of its type, as TensorFlow Serving answers: there are
 // clients that read outputs["scores"].float_val.
 func toTensorProto(t model.Tensor) *tensorpb.TensorProto {
-	p := &tensorpb.TensorProto{Dtype: typespb.DataType(typespb.DataType_value[t.DType.TensorFlow()]), TensorShape: &shapepb.TensorShapeProto{}}
-	for _, d := range t.Shape {
-		p.TensorShape.Dim = append(p.TensorShape.Dim, &shapepb.TensorShapeProto_Dim{Size: d})
+	dims := make([]shapepb.TensorShapeProto_Dim, len(t.Shape))
+	shape := &shapepb.TensorShapeProto{Dim: make([]*shapepb.TensorShapeProto_Dim, len(t.Shape))}
+	for i, n := range t.Shape {
+		dims[i].Size = n
+		shape.Dim[i] = &dims[i]
 	}
+	p := &tensorpb.TensorProto{Dtype: protoTypes[t.DType], TensorShape: shape}
 	switch t.DType {
 	case model.Float32:
 		p.FloatVal = float32sOf(t)
