@@ -17,6 +17,7 @@ import (
 
 	"weir.dev/weir/functions/model"
 	"weir.dev/weir/functions/tensorflow"
+	"weir.dev/weir/internal/ballast"
 	"weir.dev/weir/internal/rpc/direct"
 	"weir.dev/weir/internal/server"
 )
@@ -65,6 +66,7 @@ func command(o Options, log zerolog.Logger) *cobra.Command {
 
 // run serves at once, loads meanwhile, and returns when ctx has ended and requests are done.
 func (s settings) run(ctx context.Context, o Options, log zerolog.Logger) error {
+	defer ballast.Carry()()
 	f, err := s.newFunction(o, log)
 	if err != nil {
 		return err

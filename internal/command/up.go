@@ -18,6 +18,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/yaml"
 
+	"weir.dev/weir/internal/ballast"
 	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
@@ -73,6 +74,7 @@ Knative Services that a cluster gets. Services of earlier runs are kept in the s
 }
 
 func (e *env) runUp(ctx context.Context, o upOptions) error {
+	defer ballast.Carry()()
 	log, err := e.logger(o)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	discovery "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"knative.dev/serving/pkg/client/clientset/versioned"
 
+	"weir.dev/weir/internal/ballast"
 	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
@@ -110,6 +111,7 @@ func command(stderr io.Writer) *cobra.Command {
 // run serves on ln until ctx ends, and drains.
 func run(ctx context.Context, ln net.Listener, s settings, log zerolog.Logger) error {
 	defer func() { _ = ln.Close() }()
+	defer ballast.Carry()()
 	backend, watch, err := open(s, log)
 	if err != nil {
 		return err
