@@ -19,6 +19,10 @@ const (
 	adjustEvery = 50 * time.Millisecond
 	// pause is how long a user waits after a request that got no answer: a dead target is not to be asked in a tight loop.
 	pause = 100 * time.Millisecond
+	// together is how many users start at once. A breath after them the sender reads what was answered meanwhile: of many more
+	// it would first open all their connections, and count that as the target's time.
+	together = 10
+	breath   = time.Millisecond
 )
 
 // Options of a Generator.
@@ -207,11 +211,24 @@ func (g *Generator) wanted(stage scenario.Stage, t time.Duration) int {
 	return stage.Users.At(t, stage.Duration)
 }
 
-// resize starts or ends users. One that is ended finishes its request.
+// resize starts or ends users. One that is ended finishes its request. One goroutine at a time resizes.
 func (g *Generator) resize(requests context.Context, wg *sync.WaitGroup, n int) {
+	for g.grow(requests, wg, n) {
+		time.Sleep(breath)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for len(g.quits) < n {
+	for len(g.quits) > n {
+		g.quits[len(g.quits)-1]()
+		g.quits = g.quits[:len(g.quits)-1]
+	}
+}
+
+// grow starts some of the users that are missing, and says whether more are.
+func (g *Generator) grow(requests context.Context, wg *sync.WaitGroup, n int) (more bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for range min(n-len(g.quits), together) {
 		quit, stop := context.WithCancel(requests)
 		g.quits = append(g.quits, stop)
 		g.users++
@@ -222,10 +239,7 @@ func (g *Generator) resize(requests context.Context, wg *sync.WaitGroup, n int) 
 			g.users--
 		})
 	}
-	for len(g.quits) > n {
-		g.quits[len(g.quits)-1]()
-		g.quits = g.quits[:len(g.quits)-1]
-	}
+	return len(g.quits) < n
 }
 
 // user asks, thinks and asks again until quit ends.

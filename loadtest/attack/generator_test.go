@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"weir.dev/weir/internal/soon"
@@ -127,6 +128,35 @@ func TestAStalledTargetDelaysNoArrival(t *testing.T) {
 		t.Errorf("%d requests, want 30", len(got.all))
 	}
 }
+
+// TestUsersWhoComeAtOnce start a few at a time, so that the sender reads answers meanwhile.
+func TestUsersWhoComeAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{closed(10*together, time.Second, time.Hour)}}, "http://127.0.0.1:1")
+		began := time.Now()
+		var mu sync.Mutex
+		came := map[time.Duration]int{}
+		g.client.Transport = transport(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			came[time.Since(began)]++
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		})
+		g.Run(t.Context())
+		for i := range 10 {
+			if n := came[time.Duration(i)*breath]; n != together {
+				t.Errorf("%d users came after %d ms, want %d", n, i, together)
+			}
+		}
+	})
+}
+
+// transport is a function as an http.RoundTripper.
+type transport func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestTheEndOfARun(t *testing.T) {
 	t.Parallel()

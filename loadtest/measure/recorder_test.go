@@ -221,6 +221,30 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestWhatTheSenderLeaves: as many answers as before are more for each processor, if the sender uses more of them.
+func TestWhatTheSenderLeaves(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder(Run{Started: began, CPUs: 2})
+	for i := range 20 {
+		stage, sender := "light", 0.0
+		if i >= 10 {
+			stage, sender = "heavy", 1
+		}
+		shot := ok(time.Duration(i)*time.Second, 10*time.Millisecond)
+		shot.Stage = stage
+		r.Add(shot)
+		r.Tick(began.Add(time.Duration(i+1)*time.Second), []attack.State{{Load: "m", Stage: stage}}, nil, sender)
+	}
+	for text, want := range map[string]float64{"goodput_left(light) > 0": 0.5, "goodput_left(heavy) > 190% of goodput_left(light)": 1, "goodput_left > 0": 1 / 1.5} {
+		if v := r.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; !v.Holds || !near(v.Value, want, 0.12) {
+			t.Errorf("%s: %+v, want it to hold at about %v", text, v, want)
+		}
+	}
+	if v := r.Finish([]scenario.Threshold{threshold(t, "goodput_left(m) > 0")}).Thresholds[0]; v.Holds || v.Missing == "" {
+		t.Errorf("of a load: %+v, want it to say why there is no value", v)
+	}
+}
+
 // TestWhatAClusterTells: means in place of processor time, what is unknown, and each note once.
 func TestWhatAClusterTells(t *testing.T) {
 	t.Parallel()

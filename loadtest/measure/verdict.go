@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"weir.dev/weir/loadtest/scenario"
@@ -76,6 +77,13 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 		v.Value = s.Rate
 	case "goodput":
 		v.Value = s.Goodput
+	case "goodput_left":
+		left, ok := r.left(t.Of)
+		if !ok {
+			v.Missing = "there is no second of a stage of this name"
+			return v
+		}
+		v.Value = s.Goodput / left
 	}
 	if s.OK == 0 && t.Unit == "ms" && !strings.HasPrefix(t.Metric, "refused_") {
 		v.Missing = "no request had a good answer"
@@ -83,6 +91,22 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 	}
 	v.Holds = t.Holds(v.Value)
 	return v
+}
+
+// left is how many processors the sender left to the rest during a stage; during the whole run for "".
+func (r *Run) left(stage string) (processors float64, ok bool) {
+	used, rows := 0.0, 0
+	for _, row := range r.Rows {
+		in := func(s Span) bool { return s.Name == stage && row.T > s.Begin && row.T <= s.End }
+		if stage == "" || slices.ContainsFunc(r.Stages, in) {
+			used += row.Generator
+			rows++
+		}
+	}
+	if rows == 0 {
+		return 0, false
+	}
+	return float64(r.CPUs) - used/float64(rows), true
 }
 
 // summary is that of a stage or a load; of the whole run for "".

@@ -13,7 +13,8 @@ import (
 type Threshold struct {
 	Text string
 	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99, refused_answer_p99 (milliseconds), errors, refused (per cent of the
-	// requests), requests, cold_starts, rate, goodput (a second), or of a service or revision replicas, max_replicas,
+	// requests), requests, cold_starts, rate, goodput (a second), goodput_left (a second, for each processor that the sender leaves, over
+	// the length of a stage), or of a service or revision replicas, max_replicas,
 	// min_replicas, last_replicas, memory (MB, all replicas together, at its most) and memory_growth (MB a replica, from the second
 	// to the last tenth of the run); the last two also of weir, the engine's own process.
 	Metric string
@@ -34,7 +35,7 @@ var (
 
 	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99", "refused_answer_p99"}
 	shares    = []string{"errors", "refused"}
-	counts    = []string{"requests", "cold_starts", "rate", "goodput"}
+	counts    = []string{"requests", "cold_starts", "rate", "goodput", "goodput_left"}
 	ofService = []string{"replicas", "max_replicas", "min_replicas", "last_replicas", "memory", "memory_growth"}
 )
 
@@ -99,7 +100,7 @@ func parseShare(text string, m []string) (Threshold, error) {
 
 func (t Threshold) unit() string {
 	switch t.Metric {
-	case "rate", "goodput":
+	case "rate", "goodput", "goodput_left":
 		return "/s"
 	case "memory", "memory_growth":
 		return "MB"
