@@ -5,16 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"weir.dev/weir/internal/h2"
 	"weir.dev/weir/internal/rpc"
+	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 )
 
@@ -166,14 +170,20 @@ func start(t testing.TB, o Options) *fixture {
 	if err := rt.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewUnstartedServer(rt.Handler())
-	srv.Config.Protocols = new(http.Protocols)
-	srv.Config.Protocols.SetHTTP1(true)
-	srv.Config.Protocols.SetUnencryptedHTTP2(true)
-	srv.Start()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// As the programs do. Some tests leave requests that do not end.
+		_ = server.RunBeside(ctx, ln, rt.Handler(), server.Limits{Drain: 5 * time.Second}, h2.New(rt.Handler(), h2.Options{}))
+	}()
 	transport := &http.Transport{DisableCompression: true}
-	t.Cleanup(func() { transport.CloseIdleConnections(); srv.Close() })
-	f.rt, f.url = rt, srv.URL
+	t.Cleanup(func() { transport.CloseIdleConnections(); stop(); <-done })
+	f.rt, f.url = rt, "http://"+ln.Addr().String()
 	f.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return f
 }

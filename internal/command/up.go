@@ -20,6 +20,7 @@ import (
 
 	"weir.dev/weir/internal/ballast"
 	"weir.dev/weir/internal/frugal"
+	"weir.dev/weir/internal/h2"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/local"
@@ -166,7 +167,8 @@ func (e *env) serve(ctx context.Context, engine *local.Engine, rt *router.Router
 		})
 		serving.Go(func() error {
 			defer stop()
-			return server.Run(ctx, ln, saver.Handler(rt.Handler()), server.Limits{Drain: drain})
+			h := saver.Handler(rt.Handler())
+			return server.RunBeside(ctx, ln, h, server.Limits{Drain: drain}, h2.New(h, h2.Options{}))
 		})
 		return serving.Wait()
 	})

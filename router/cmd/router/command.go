@@ -18,6 +18,7 @@ import (
 
 	"weir.dev/weir/internal/ballast"
 	"weir.dev/weir/internal/frugal"
+	"weir.dev/weir/internal/h2"
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/knative/cluster/dispatch"
@@ -148,7 +149,10 @@ func run(ctx context.Context, ln net.Listener, s settings, log zerolog.Logger) e
 	g.Go(func() error { return rt.Run(ctx) })
 	saver := frugal.NewSaver()
 	g.Go(func() error { saver.Run(ctx); return nil })
-	g.Go(func() error { return server.Run(ctx, ln, saver.Handler(rt.Handler()), server.Limits{Drain: s.drain}) })
+	h := saver.Handler(rt.Handler())
+	g.Go(func() error {
+		return server.RunBeside(ctx, ln, h, server.Limits{Drain: s.drain}, h2.New(h, h2.Options{}))
+	})
 	err = g.Wait()
 	stop()
 	if err := errors.Join(err, watched.Wait()); err != nil {
