@@ -146,6 +146,7 @@ func (c *conn) serve() {
 		_, _ = io.Copy(io.Discard, c.nc)
 	}
 	c.fail(errGone)
+	c.cutStreams(errGone) // what began since somebody else found that the connection is no more
 	c.handlers.Wait()
 }
 
