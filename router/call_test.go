@@ -22,6 +22,7 @@ import (
 
 	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
+	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 	inferencepb "weir.dev/weir/proto/inference"
 	servingpb "weir.dev/weir/proto/serving"
@@ -99,7 +100,9 @@ func TestDispatchCalls(t *testing.T) {
 			return answer.GetModelSpec().GetName(), err
 		}
 	}
-	large := &inferencepb.ModelInferRequest{ModelName: "imagenet", ModelVersion: "2", RawInputContents: [][]byte{make([]byte, 3<<20)}}
+	of := func(size int) *inferencepb.ModelInferRequest {
+		return &inferencepb.ModelInferRequest{ModelName: "imagenet", ModelVersion: "2", RawInputContents: [][]byte{make([]byte, size)}}
+	}
 	byLabel := &servingpb.ModelSpec{Name: "imagenet", VersionChoice: &servingpb.ModelSpec_VersionLabel{VersionLabel: "lite2"}}
 	byVersion := &servingpb.ModelSpec{Name: "imagenet", VersionChoice: &servingpb.ModelSpec_Version{Version: wrapperspb.Int64(2)}}
 	tests := []struct {
@@ -114,8 +117,8 @@ func TestDispatchCalls(t *testing.T) {
 		{"by tag", infer(&inferencepb.ModelInferRequest{ModelName: "imagenet"}), []string{"x-weir-tag", "lite2"}, "imagenet-00002 lite2"},
 		{"by Knative's tag", infer(&inferencepb.ModelInferRequest{ModelName: "imagenet"}), []string{"knative-serving-tag", "lite2"}, "imagenet-00002 "},
 		{"version over tag", infer(&inferencepb.ModelInferRequest{ModelName: "imagenet", ModelVersion: "1"}), []string{"x-weir-tag", "lite2"}, "imagenet-00001 lite2"},
-		{"large", infer(large), nil, "imagenet-00002 "},
-		{"compressed", infer(large, grpc.UseCompressor(gzip.Name)), nil, "imagenet-00002 "},
+		{"large", infer(of(3 << 20)), nil, "imagenet-00002 "},
+		{"compressed", infer(of(300<<10), grpc.UseCompressor(gzip.Name)), nil, "imagenet-00002 "},
 		{"TensorFlow Serving", serving(&servingpb.ModelSpec{Name: "digits"}), nil, "digits-00001 "},
 		{"TensorFlow Serving, version", serving(byVersion), nil, "imagenet-00002 "},
 		{"TensorFlow Serving, label", serving(byLabel), nil, "imagenet-00002 lite2"},
@@ -142,7 +145,7 @@ func TestDispatchCalls(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), tt.header...), 10*time.Second)
+			ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), tt.header...), soon.Limit)
 			defer cancel()
 			got, err := tt.call(ctx)
 			if err != nil || got != tt.want {
