@@ -5,10 +5,7 @@ package test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"weir.dev/weir/internal/harness"
-	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
 	inferencepb "weir.dev/weir/proto/inference"
 )
@@ -235,96 +231,6 @@ func TestRouterRestartUnderLoad(t *testing.T) {
 				t.Errorf("answers by status: %v, want only 200", got)
 			}
 		})
-	}
-}
-
-// TestEvents puts events to the broker: the answer of a good one reaches the sink, a bad one the dead-letter sink with
-// the reason, and an answer makes no other.
-func TestEvents(t *testing.T) {
-	w := sharedWeir(t)
-	type received struct {
-		sink   string
-		header http.Header
-		body   string
-	}
-	events := make(chan received, 100)
-	for _, name := range []string{"predictions", "dead-letters"} {
-		ln, err := w.Listen(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			events <- received{name, r.Header, string(body)}
-			rw.WriteHeader(http.StatusAccepted)
-		})}
-		go func() { _ = srv.Serve(ln) }()
-		t.Cleanup(func() { _ = srv.Close() })
-		if err := w.Sink(t.Context(), name, ln.Addr().(*net.TCPAddr)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir := t.TempDir()
-	text := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\ncomponents: [" + relative(t, dir, harness.Path("knative/components/events")) + "]\n"
-	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Apply(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
-	broker, err := w.Broker(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	put := func(id, model string) int {
-		req, err := http.NewRequest(http.MethodPost, broker, strings.NewReader(string(digitsBody)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k, v := range map[string]string{
-			"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": "/test", "Ce-Type": "dev.weir.predict", "Ce-Model": model, "Content-Type": "application/json",
-		} {
-			req.Header.Set(k, v)
-		}
-		return do(t, req).status
-	}
-	// A broker takes events before its triggers are ready, and drops them.
-	await(t, time.Minute, "the first prediction comes back", func() bool {
-		if put("first", "digits") != http.StatusAccepted {
-			return false
-		}
-		select {
-		case <-events:
-			return true
-		case <-time.After(5 * time.Second):
-			return false
-		}
-	})
-	// The first may have been put more than once, and what became of it may come later.
-	next := func() received {
-		for {
-			if e := soon.Next(t, "an event at a sink", events); e.header.Get("Ce-Causationid") != "first" && e.header.Get("Ce-Id") != "first" {
-				return e
-			}
-		}
-	}
-	if status := put("good", "digits"); status != http.StatusAccepted {
-		t.Fatalf("the broker answers %d", status)
-	}
-	if e := next(); e.sink != "predictions" || e.header.Get("Ce-Type") != "dev.weir.prediction" || e.header.Get("Ce-Causationid") != "good" || !strings.Contains(e.body, "predictions") {
-		t.Errorf("the answer: %+v", e)
-	}
-	put("bad", "absent")
-	e := next()
-	reason, _ := base64.StdEncoding.DecodeString(e.header.Get("Ce-Knativeerrordata"))
-	if e.sink != "dead-letters" || e.header.Get("Ce-Id") != "bad" || e.header.Get("Ce-Knativeerrorcode") != "404" || !strings.Contains(string(reason), `no such model`) {
-		t.Errorf("the failure: %+v, reason %s", e, reason)
-	}
-	// The in-memory channel answers when all is delivered: what a loop would make would be here.
-	for len(events) > 0 {
-		if e := <-events; e.header.Get("Ce-Causationid") != "first" && e.header.Get("Ce-Id") != "first" {
-			t.Errorf("an event more than was asked for: %+v", e)
-		}
 	}
 }
 

@@ -235,11 +235,11 @@ func (w *Weir) KillPod(ctx context.Context, revision string) error {
 		metav1.ListOptions{LabelSelector: serving.RevisionLabelKey + "=" + revision})
 }
 
-// Sink makes a Service of that name that leads to an address outside the cluster.
+// Sink makes a Service of that name that leads to an address outside the cluster, or has it lead there from now on.
 func (w *Weir) Sink(ctx context.Context, name string, at *net.TCPAddr) error {
 	port := int32(at.Port)
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
-	if _, err := w.on.kube.CoreV1().Services(w.on.name).Create(ctx, svc, metav1.CreateOptions{}); err != nil {
+	if _, err := w.on.kube.CoreV1().Services(w.on.name).Create(ctx, svc, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
 	slice := &discoveryv1.EndpointSlice{
@@ -248,7 +248,11 @@ func (w *Weir) Sink(ctx context.Context, name string, at *net.TCPAddr) error {
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{at.IP.String()}}},
 		Ports:       []discoveryv1.EndpointPort{{Port: &port}},
 	}
-	_, err := w.on.kube.DiscoveryV1().EndpointSlices(w.on.name).Create(ctx, slice, metav1.CreateOptions{})
+	all := w.on.kube.DiscoveryV1().EndpointSlices(w.on.name)
+	_, err := all.Create(ctx, slice, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = all.Update(ctx, slice, metav1.UpdateOptions{})
+	}
 	return err
 }
 
