@@ -70,6 +70,9 @@ func hops(b *testing.B) (direct, proxy, weir string) {
 	if err := rt.Sync(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- rt.Run(b.Context()) }()
+	b.Cleanup(func() { <-ended })
 	return direct, proxy, listen(b, rt.Handler())
 }
 

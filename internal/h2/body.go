@@ -2,6 +2,7 @@ package h2
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -64,7 +65,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	err := b.err
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		for name, values := range b.came {
 			if _, ok := b.trailer[name]; ok {
 				b.trailer[name] = values

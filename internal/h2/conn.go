@@ -342,7 +342,7 @@ func (c *conn) takeData(f *http2.DataFrame) error {
 	return st.takeData(f, n)
 }
 
-// read_ gives the client n bytes of the connection's window back.
+// regain gives the client n bytes of the connection's window back.
 func (c *conn) regain(n int) {
 	if more := c.inflow.give(n); more > 0 {
 		c.mu.Lock()

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"net/http"
 	"net/textproto"
 	"os"
@@ -276,7 +277,7 @@ func (st *stream) finish() {
 func (b *body) isEnded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.err != nil && b.err != os.ErrDeadlineExceeded
+	return b.err != nil && !errors.Is(b.err, os.ErrDeadlineExceeded)
 }
 
 // writeHeader writes a header, with the lock.
