@@ -51,7 +51,7 @@ type conn struct {
 	// The reader's. Others read last with the lock.
 	last    uint32 // the client's newest stream
 	waiting []*stream
-	canon   map[string]string
+	canon   names
 
 	mu        sync.Mutex
 	room      sync.Cond // there may be more to send
@@ -60,7 +60,7 @@ type conn struct {
 	writing   bool
 	enc       *hpack.Encoder
 	block     output
-	lower     map[string]string
+	lower     names
 	streams   map[uint32]*stream
 	running   int // handlers
 	refused   int
@@ -104,7 +104,7 @@ func (f *inflow) give(n int) uint32 {
 
 func newConn(s *Server, nc net.Conn, in *bufio.Reader) *conn {
 	c := &conn{
-		s: s, nc: nc, in: in, wake: make(chan struct{}, 1), closed: make(chan struct{}), canon: map[string]string{}, lower: map[string]string{},
+		s: s, nc: nc, in: in, wake: make(chan struct{}, 1), closed: make(chan struct{}), canon: names{}, lower: names{},
 		streams: map[uint32]*stream{}, window: 65535, initial: 65535, maxFrame: 16 << 10, idleSince: time.Now(),
 	}
 	c.room.L = &c.mu

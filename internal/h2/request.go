@@ -133,29 +133,27 @@ func (st *stream) trailers() {
 	st.body.trailer = r.Trailer
 }
 
-// names is how many names of headers a connection remembers.
-const names = 128
+// mostNames is how many names of headers a connection remembers.
+const mostNames = 128
+
+// names are names of headers as somebody else has them. A connection has few, and each was made once.
+type names map[string]string
+
+func (n names) as(form func(string) string, name string) string {
+	known, ok := n[name]
+	if !ok {
+		known = form(name)
+		if len(n) < mostNames {
+			n[name] = known
+		}
+	}
+	return known
+}
 
 // canonical is a header's name as net/http has it.
 func (c *conn) canonical(name string) string {
-	if known, ok := c.canon[name]; ok {
-		return known
-	}
-	known := textproto.CanonicalMIMEHeaderKey(name)
-	if len(c.canon) < names {
-		c.canon[name] = known
-	}
-	return known
+	return c.canon.as(textproto.CanonicalMIMEHeaderKey, name)
 }
 
 // wire is a header's name as HTTP/2 has it, with the lock.
-func (c *conn) wire(name string) string {
-	if known, ok := c.lower[name]; ok {
-		return known
-	}
-	known := strings.ToLower(name)
-	if len(c.lower) < names {
-		c.lower[name] = known
-	}
-	return known
-}
+func (c *conn) wire(name string) string { return c.lower.as(strings.ToLower, name) }

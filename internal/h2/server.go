@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"weir.dev/weir/internal/server"
 )
 
 // Options of a Server. The zero value works.
@@ -65,9 +67,7 @@ func New(h http.Handler, o Options) *Server {
 
 // Share takes connections from ln and returns the listener of those that speak HTTP/1.1.
 func (s *Server) Share(ln net.Listener) net.Listener {
-	sh := newShared(ln, s)
-	go sh.accept()
-	return sh
+	return server.Split(ln, s.options.Begin, s.look)
 }
 
 // serve serves a connection after its preface, until it ends.

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // what clients may compress with
 	"google.golang.org/grpc/keepalive"
+
+	"weir.dev/weir/internal/server"
 )
 
 // Options of a Server. The zero value works.
@@ -74,10 +76,9 @@ func New(h http.Handler, o Options) *Server {
 
 // Share takes connections from ln and returns the listener of those that are not the Server's.
 func (s *Server) Share(ln net.Listener) net.Listener {
-	shared := newShared(ln, s.options.Begin)
-	go func() { _ = s.grpc.Serve(calls{shared}) }() // ends when one of the two is closed
-	go shared.accept()
-	return shared
+	c := newCalls(ln.Addr())
+	go func() { _ = s.grpc.Serve(c) }() // ends with Shutdown
+	return server.Split(ln, s.options.Begin, c.look)
 }
 
 // Shutdown takes no new calls, waits for those that run, and cuts them off when ctx ends.
