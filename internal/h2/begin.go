@@ -10,15 +10,22 @@ import (
 // look says whether a connection speaks HTTP/2, for server.Split. What cannot be read is for net/http to deal with.
 func (s *Server) look(conn net.Conn) (net.Conn, func(net.Conn), error) {
 	in := bufio.NewReaderSize(conn, readBuffer)
-	for n := 1; n <= len(http2.ClientPreface); n++ {
-		b, err := in.Peek(n)
-		if err != nil || b[n-1] != http2.ClientPreface[n-1] {
-			head, _ := in.Peek(in.Buffered())
-			return &begun{conn, head}, nil, nil
-		}
+	if !isPreface(in) {
+		head, _ := in.Peek(in.Buffered())
+		return &begun{conn, head}, nil, nil
 	}
 	_, _ = in.Discard(len(http2.ClientPreface))
 	return conn, func(nc net.Conn) { s.serve(nc, in) }, nil
+}
+
+// isPreface says whether HTTP/2's preface comes. It waits for no more than what tells.
+func isPreface(in *bufio.Reader) bool {
+	for n := 1; n <= len(http2.ClientPreface); n++ {
+		if b, err := in.Peek(n); err != nil || b[n-1] != http2.ClientPreface[n-1] {
+			return false
+		}
+	}
+	return true
 }
 
 // begun is a connection whose beginning was read.

@@ -53,7 +53,7 @@ func Adapt(h HandlerFunc, o Options) http.Handler {
 		start := time.Now()
 		id := requestID(r)
 		w.Header().Set(HeaderRequestID, id)
-		rec := &recorder{ResponseWriter: w}
+		rec := &recorder{ResponseWriter: w, expects: r.ProtoMajor == 1 && r.Header.Get("Expect") != ""}
 		err := call(h, rec, r)
 		status := rec.status
 		begun := status != 0
@@ -136,9 +136,14 @@ type recorder struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
+	// expects says that net/http writes a 100 when the body is read, which another goroutine than the handler's may do.
+	expects bool
 }
 
 func (r *recorder) WriteHeader(status int) {
+	if r.expects && status > http.StatusSwitchingProtocols && status < 200 {
+		return // It only hints at the answer, and net/http would write it into its 100.
+	}
 	if r.status == 0 && status >= 200 {
 		r.status = status
 	}
