@@ -62,7 +62,7 @@ ENTRYPOINT ["router"]
 
 FROM base AS function
 COPY --from=function-programs /libraries/ /
-ENV LD_LIBRARY_PATH=/usr/local/lib TF_CPP_MIN_LOG_LEVEL=2
+ENV LD_LIBRARY_PATH=/usr/local/lib TF_CPP_MIN_LOG_LEVEL=2 TF_ENABLE_ONEDNN_OPTS=1
 
 FROM function AS imagenet
 COPY --from=function-programs /out/imagenet /usr/local/bin/

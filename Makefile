@@ -86,7 +86,7 @@ test-cluster: build cluster-packages build/tools/kn build/tools/func ## Build a 
 	@bin/weir cluster build
 	@$(SAY) "Tests on a Kubernetes node"
 	@cd kind/node/program && go test ./store ./volumes
-	@go test -count 1 -tags cluster -timeout 30m ./test/cluster/...
+	@go tool gotestsum --format standard-verbose -- -count 1 -tags cluster -timeout 30m ./test/cluster/...
 	@$(SAY) "The behaviour suite on a Kubernetes node"
 	@trap 'bin/weir cluster down --state build/suite-cluster' EXIT; \
 	  bin/weir cluster up --on node --state build/suite-cluster --listen $(SUITE_INGRESS); \
@@ -103,7 +103,7 @@ test-docker: docker-packages chromium $(DOCKER)/engine/.ready ## Build the image
 	@$(SAY) "Docker Compose"
 	@cd test/docker/compose && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../../$(DOCKER)/client/cli-plugins/docker-compose github.com/docker/compose/v2/cmd
 	@$(SAY) "The images and compose.yaml on a Docker engine of their own"
-	@go test -v -count 1 -tags docker -timeout 40m ./test/docker
+	@go tool gotestsum --format standard-verbose -- -count 1 -tags docker -timeout 40m ./test/docker
 
 $(DOCKER)/engine/.ready:
 	@$(SAY) "Debian's Docker engine, unpacked"
@@ -156,7 +156,7 @@ chromium:
 ON_CLUSTER := EveryAPI|KnownPhotos|EmbedEquals|ModelInABucket|ModelsAreListed|ARevisionIsReached|TheLifeOfAService|MistakesOnACluster|ColdStartAndBack|SplitOnACluster|RolloutAndLoss|Events|AFirstDeployThatFails|CallsAtAModels|RouterRestart|ScaleFromZero|Kn|Kubectl|Func|ScaleOnProcessors|SameReplicas
 .PHONY: suite-on-cluster
 suite-on-cluster:
-	@WEIR_ON=cluster go test -v -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
+	@WEIR_ON=cluster go tool gotestsum --format standard-verbose -- -count=1 -timeout 20m -tags cluster -run '^Test($(ON_CLUSTER))' ./test
 
 # Locust has a virtual environment of its own: its packages are not the models'.
 .PHONY: locust
@@ -193,6 +193,17 @@ bench-speed: build ## Measure router, small model and inputs; profiles
 	@$(HOP)' ./loadtest
 	@$(HOP)/^weir$$' -cpuprofile build/profiles/cpu.out -memprofile build/profiles/mem.out ./loadtest
 	@go tool pprof -top -nodecount 25 build/profiles/loadtest.test build/profiles/cpu.out
+
+# TensorFlow's libraries of several releases, for BenchmarkLibraries.
+LIBRARIES := 2.13.1 2.15.1 2.18.1 2.20.0 2.21.0
+.PHONY: libraries
+libraries: $(LIBRARIES:%=build/libraries/%/libtensorflow.so)
+build/libraries/%/libtensorflow.so: build/venv/.ready
+	@$(SAY) "TensorFlow $*"
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --dest $(@D) tensorflow-cpu==$*
+	@$(PY) -m zipfile -e $(@D)/*.whl $(@D)/wheel && mv $(@D)/wheel/tensorflow/libtensorflow_*.so.2 $(@D) && rm -r $(@D)/wheel $(@D)/*.whl
+	@ln -s libtensorflow_cc.so.2 $@
 
 # KServe's router, for BenchmarkKServeRouter.
 .PHONY: kserve-router

@@ -18,6 +18,7 @@ import (
 	"weir.dev/weir/functions/model"
 	"weir.dev/weir/functions/tensorflow"
 	"weir.dev/weir/internal/ballast"
+	"weir.dev/weir/internal/frugal"
 	"weir.dev/weir/internal/rpc/direct"
 	"weir.dev/weir/internal/server"
 )
@@ -37,6 +38,9 @@ func Main(o Options) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := zerolog.New(os.Stderr).With().Timestamp().Logger()
+	if err := tensorflow.WithOneDNN(); err != nil {
+		log.Warn().Err(err).Msg("models that were optimised for oneDNN will not run")
+	}
 	if err := command(o, log).ExecuteContext(ctx); err != nil {
 		log.Error().Err(err).Msg("function ends")
 		return 1
@@ -67,6 +71,7 @@ func command(o Options, log zerolog.Logger) *cobra.Command {
 // run serves at once, loads meanwhile, and returns when ctx has ended and requests are done.
 func (s settings) run(ctx context.Context, o Options, log zerolog.Logger) error {
 	defer ballast.Carry()()
+	frugal.PatientUnlessNice() // before TensorFlow starts threads, which inherit it
 	f, err := s.newFunction(o, log)
 	if err != nil {
 		return err

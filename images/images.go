@@ -167,7 +167,7 @@ func functionSpec(root, name, function string) (Spec, error) {
 		Entrypoint: program.Path,
 		Env: []string{
 			"PATH=/usr/local/bin", "LD_LIBRARY_PATH=" + libraryFolder, "MODEL_DIR=" + path.Join("/models", name),
-			"TF_CPP_MIN_LOG_LEVEL=2", "WEIR_CACHE=" + cacheFolder,
+			"TF_CPP_MIN_LOG_LEVEL=2", "TF_ENABLE_ONEDNN_OPTS=1", "WEIR_CACHE=" + cacheFolder,
 		},
 		Layers: []LayerSpec{base, system, tensorflow, {"program", []File{program}}},
 	}, nil

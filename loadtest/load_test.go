@@ -78,14 +78,22 @@ func startFunction(b *testing.B, name, model string, args ...string) string {
 // startProcess is startFunction that returns the process's id, too.
 func startProcess(b *testing.B, name, model string, args ...string) (url string, pid int) {
 	b.Helper()
+	url, p := startCommand(b, append([]string{harness.Path("bin/functions", name), "--model", harness.Path("build/models", model)}, args...)...)
+	awaitOK(b, url+"/readyz")
+	return url, p.Pid
+}
+
+// startCommand starts a function, which need not be ready when this returns.
+func startCommand(b *testing.B, command ...string) (url string, p *os.Process) {
+	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	port := ln.Addr().(*net.TCPAddr).Port
 	ln.Close()
-	cmd := exec.Command(harness.Path("bin/functions", name), append([]string{"--model", harness.Path("build/models", model)}, args...)...)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", port), "K_SERVICE="+name, "TF_CPP_MIN_LOG_LEVEL=2")
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("PORT=%d", port), "TF_CPP_MIN_LOG_LEVEL=2", "TF_ENABLE_ONEDNN_OPTS=1")
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -93,9 +101,7 @@ func startProcess(b *testing.B, name, model string, args ...string) (url string,
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	})
-	url = fmt.Sprintf("http://127.0.0.1:%d", port)
-	awaitOK(b, url+"/readyz")
-	return url, cmd.Process.Pid
+	return fmt.Sprintf("http://127.0.0.1:%d", port), cmd.Process
 }
 
 func awaitOK(b *testing.B, url string) {

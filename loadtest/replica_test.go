@@ -38,7 +38,9 @@ func pixels() (asJSON, asBytes []byte) {
 func BenchmarkInputs(b *testing.B) {
 	photo := readPhoto(b)
 	asJSON, asBytes := pixels()
-	head := fmt.Appendf(nil, `{"inputs":[{"name":"images","shape":[1,224,224,3],"datatype":"FP32","parameters":{"binary_data_size":%d}}]}`, len(asBytes))
+	// The answer is binary, too, as Triton's clients ask for it unless they are told otherwise.
+	head := fmt.Appendf(nil, `{"inputs":[{"name":"images","shape":[1,224,224,3],"datatype":"FP32","parameters":{"binary_data_size":%d}}],`+
+		`"parameters":{"binary_data_output":true}}`, len(asBytes))
 	binaryBody := append(slices.Clone(head), asBytes...)
 	url := startFunction(b, "imagenet", "imagenet/1")
 	images := openBare(b, "imagenet/1", "image_bytes", "image_bytes", "probabilities")

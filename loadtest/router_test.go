@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -97,55 +96,25 @@ func BenchmarkRouter(b *testing.B) {
 			const path = "/v1/models/digits:predict"
 			sides := []func() error{post("http://"+direct+path, "application/json", body),
 				post("http://"+proxy+path, "application/json", body), post("http://"+weir+path, "application/json", body)}
-			var took [3][]time.Duration
+			var blocks added
 			var rates [3][]float64
 			var ratios []float64
 			for b.Loop() {
-				for range 10 {
-					for i, f := range sides {
-						took[i] = append(took[i], times(b, 200, f)...)
-					}
-				}
-				for range 6 {
+				blocks.measure(b, sides, size)
+				for range 4 {
 					for i, f := range sides[1:] {
 						rates[i+1] = append(rates[i+1], rate(b, 32, time.Second/2, f))
 					}
 					ratios = append(ratios, rates[2][len(rates[2])-1]/rates[1][len(rates[1])-1])
 				}
 			}
-			for i := range took {
-				slices.Sort(took[i])
-			}
-			added := func(side int, p float64) float64 {
-				at := func(v []time.Duration) time.Duration { return v[min(len(v)-1, int(p*float64(len(v))))] }
-				return float64(at(took[side])-at(took[0])) / float64(time.Millisecond)
-			}
-			b.ReportMetric(added(1, .5), "proxy-added-p50-ms")
-			b.ReportMetric(added(2, .5), "added-p50-ms")
-			b.ReportMetric(added(2, .5)/added(1, .5), "p50-ratio")
-			b.ReportMetric(added(1, .99), "proxy-added-p99-ms")
-			b.ReportMetric(added(2, .99), "added-p99-ms")
-			b.ReportMetric(added(2, .99)/added(1, .99), "p99-ratio")
+			blocks.report(b)
 			b.ReportMetric(median(rates[1]), "proxy-requests/s")
 			b.ReportMetric(median(rates[2]), "requests/s")
 			b.ReportMetric(median(ratios), "ratio")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
-}
-
-// times calls f n times, one after the other.
-func times(b *testing.B, n int, f func() error) []time.Duration {
-	b.Helper()
-	all := make([]time.Duration, n)
-	for i := range all {
-		start := time.Now()
-		if err := f(); err != nil {
-			b.Fatal(err)
-		}
-		all[i] = time.Since(start)
-	}
-	return all
 }
 
 // BenchmarkHop counts what one request allocates on its way through a hop, its client and the replica included: the

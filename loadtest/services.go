@@ -11,6 +11,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"weir.dev/weir/knative"
+	"weir.dev/weir/loadtest/scenario"
 )
 
 const (
@@ -21,10 +22,13 @@ const (
 
 // prepare applies the scenario's services and waits until they are ready. Those that were not there are deleted later.
 func (s *Session) prepare(ctx context.Context) error {
+	var later []*servingv1.Service
 	for _, c := range s.o.Scenario.Changes { // told now, not in the midst of the load
-		if _, err := s.load(c.Manifest); err != nil {
+		services, err := s.load(c.Manifest)
+		if err != nil {
 			return fmt.Errorf("change at %v: %w", c.At, err)
 		}
+		later = append(later, services...)
 	}
 	var all []*servingv1.Service
 	for _, m := range s.o.Scenario.Services {
@@ -40,7 +44,7 @@ func (s *Session) prepare(ctx context.Context) error {
 		}
 	}
 	if len(all) == 0 {
-		return nil
+		return s.checkTargets(ctx, later)
 	}
 	there, err := s.o.Engine.Services(ctx)
 	if err != nil {
@@ -56,7 +60,63 @@ func (s *Session) prepare(ctx context.Context) error {
 			s.cleanup = append(s.cleanup, svc.Name)
 		}
 	}
-	return s.awaitReady(ctx, names)
+	if err := s.awaitReady(ctx, names); err != nil {
+		return err
+	}
+	return s.checkTargets(ctx, later)
+}
+
+// checkTargets says whether the models that the loads ask for are there, with their tags, or come later.
+func (s *Session) checkTargets(ctx context.Context, later []*servingv1.Service) error {
+	if s.o.Engine == nil || s.o.Asked && s.o.At == "" { // the address may be another weir's
+		return nil
+	}
+	var there []knative.ServiceStatus
+	for _, l := range s.o.Scenario.Loads {
+		t := l.Target
+		if t.URL != "" || slices.ContainsFunc(later, func(svc *servingv1.Service) bool { return svc.Name == t.Model }) {
+			continue
+		}
+		if there == nil {
+			var err error
+			if there, err = s.o.Engine.Status(ctx); err != nil {
+				return err
+			}
+		}
+		if err := checkTarget(t, there); err != nil {
+			return fmt.Errorf("load %s: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+func checkTarget(t scenario.Target, there []knative.ServiceStatus) error {
+	var models, tags []string
+	for _, svc := range there {
+		if !svc.Model {
+			continue
+		}
+		models = append(models, svc.Name)
+		for _, rev := range svc.Revisions {
+			if svc.Name == t.Model {
+				tags = append(tags, rev.Tags...)
+			}
+		}
+	}
+	switch {
+	case !slices.Contains(models, t.Model):
+		return fmt.Errorf("there is no model %q: %s", t.Model, oneOf(models))
+	case t.Tag != "" && !slices.Contains(tags, t.Tag):
+		return fmt.Errorf("model %s has no tag %q: %s", t.Model, t.Tag, oneOf(tags))
+	}
+	return nil
+}
+
+func oneOf(names []string) string {
+	if len(names) == 0 {
+		return "there are none"
+	}
+	return "there are " + strings.Join(names, ", ")
 }
 
 // load reads a manifest's services, with their images in the registry.

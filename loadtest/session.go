@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +42,9 @@ type Options struct {
 	At string
 	// Registry is where the images weir/NAME of the scenario's services are. If empty, they are left as they are.
 	Registry string
+	// Asked says that a person gave Address or At: no load goes there unless it is this machine or in AllowHosts. What the engine
+	// itself says is known.
+	Asked bool
 	// AllowHosts are hosts besides this machine that load may be sent to.
 	AllowHosts []string
 	Version    string
@@ -66,21 +70,23 @@ type Session struct {
 // Start checks where the load goes, applies the scenario's services and waits for them, and begins.
 func Start(ctx context.Context, o Options) (*Session, error) {
 	s := &Session{o: o, done: make(chan struct{})}
-	guard := attack.Guard{Allowed: append([]string{}, o.AllowHosts...)}
-	if o.Address != "" {
-		guard.Allowed = append(guard.Allowed, hostOf(o.Address)) // weir knows it
+	guard := attack.Guard{Allowed: slices.Clone(o.AllowHosts)}
+	for _, known := range []string{o.Address, o.At} {
+		if known != "" && !o.Asked {
+			guard.Allowed = append(guard.Allowed, hostOf(known))
+		}
 	}
 	for _, l := range o.Scenario.Loads {
 		if l.Target.URL == "" && o.Address == "" {
 			return nil, fmt.Errorf("load %s is for a model: start weir first (weir up -f knative/)", l.Name)
 		}
 		url := attack.URL(l.Target, o.Address)
-		if err := guard.Check(ctx, url); err != nil {
-			return nil, err
-		}
 		at := ""
 		if l.Target.URL == "" {
 			at = o.At
+		}
+		if err := guard.Check(ctx, url, at); err != nil {
+			return nil, err
 		}
 		g, err := attack.New(l, attack.Options{URL: url, At: at, Guard: guard, Done: func(shot attack.Shot) { s.recorder.Add(shot) }})
 		if err != nil {
@@ -95,6 +101,13 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 		Scenario: o.Scenario.Name, Look: o.Scenario.Look, Engine: cmp.Or(o.EngineName, "none"), Version: o.Version,
 		Started: time.Now(), CPUs: runtime.NumCPU(),
 	})
+	for _, l := range o.Scenario.Loads {
+		var stages []string
+		for _, stage := range l.Stages {
+			stages = append(stages, stage.Name)
+		}
+		s.recorder.Expect(l.Name, stages...)
+	}
 	runCtx, stop := context.WithCancel(ctx)
 	s.stop = stop
 	go s.loop(ctx, runCtx)

@@ -154,6 +154,16 @@ func TestStartRefuses(t *testing.T) {
 			Scenario: &scenario.Scenario{Services: []string{manifest(t, "new")}, Loads: []scenario.Load{users("a", url, time.Second)}},
 		}, "service new: no such class"},
 		{"another host", Options{Scenario: &scenario.Scenario{Loads: []scenario.Load{users("a", "http://192.0.2.1", time.Second)}}}, "--allow-host"},
+		{"an address that a person gave", Options{Asked: true, Address: "192.0.2.1:80", Scenario: &scenario.Scenario{Loads: []scenario.Load{{Name: "m", Target: scenario.Target{Model: "m"}}}}}, "--allow-host 192.0.2.1"},
+		{"an ingress that a person gave", Options{Asked: true, Address: "http://router.example.invalid", At: "192.0.2.1:80", Engine: &fakeEngine{}, Scenario: &scenario.Scenario{
+			Loads: []scenario.Load{{Name: "m", Target: scenario.Target{Model: "m"}}},
+		}}, "--allow-host 192.0.2.1"},
+		{"a model that is not there", Options{Address: "127.0.0.1:1", Engine: &fakeEngine{}, Scenario: &scenario.Scenario{
+			Loads: []scenario.Load{{Name: "m", Target: scenario.Target{Model: "gone"}}},
+		}}, `load m: there is no model "gone": there are new`},
+		{"a tag that is not there", Options{Address: "127.0.0.1:1", Engine: &fakeEngine{}, Scenario: &scenario.Scenario{
+			Loads: []scenario.Load{{Name: "m", Target: scenario.Target{Model: "new", Tag: "next"}}},
+		}}, `load m: model new has no tag "next": there are none`},
 		{"an address that nobody knows", Options{Address: "127.0.0.1:1", Scenario: &scenario.Scenario{Loads: []scenario.Load{users("a", "http://192.0.2.1", time.Second)}}}, "--allow-host"},
 	} {
 		if _, err := Start(t.Context(), tt.o); err == nil || !strings.Contains(err.Error(), tt.says) {

@@ -14,6 +14,7 @@ import (
 	"weir.dev/weir/internal/hop"
 	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
+	"weir.dev/weir/internal/triton"
 	inferencepb "weir.dev/weir/proto/inference"
 	_ "weir.dev/weir/proto/serving" // for reflection
 )
@@ -118,7 +119,7 @@ func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange)
 	}
 	where, ok := namesModel[r.URL.Path]
 	if !ok {
-		if err := notOfWeir(r.URL.Path); err != nil {
+		if err := triton.Lacks(r.URL.Path); err != nil {
 			return err
 		}
 		return &server.Error{Status: http.StatusNotImplemented, Message: "no gRPC method " + clip(r.URL.Path) + " here: reflection lists those there are"}

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"weir.dev/weir/internal/rpc"
+	_ "weir.dev/weir/internal/rpc/direct" // for its compression
 	"weir.dev/weir/internal/server"
 	"weir.dev/weir/internal/soon"
 	"weir.dev/weir/knative"
@@ -119,6 +120,7 @@ func TestDispatchCalls(t *testing.T) {
 		{"version over tag", infer(&inferencepb.ModelInferRequest{ModelName: "imagenet", ModelVersion: "1"}), []string{"x-weir-tag", "lite2"}, "imagenet-00001 lite2"},
 		{"large", infer(of(3 << 20)), nil, "imagenet-00002 "},
 		{"compressed", infer(of(300<<10), grpc.UseCompressor(gzip.Name)), nil, "imagenet-00002 "},
+		{"compressed otherwise", infer(of(300<<10), grpc.UseCompressor(rpc.Deflate)), nil, "imagenet-00002 "},
 		{"TensorFlow Serving", serving(&servingpb.ModelSpec{Name: "digits"}), nil, "digits-00001 "},
 		{"TensorFlow Serving, version", serving(byVersion), nil, "imagenet-00002 "},
 		{"TensorFlow Serving, label", serving(byLabel), nil, "imagenet-00002 lite2"},

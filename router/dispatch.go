@@ -12,6 +12,7 @@ import (
 
 	"weir.dev/weir/internal/rpc"
 	"weir.dev/weir/internal/server"
+	"weir.dev/weir/internal/triton"
 	"weir.dev/weir/knative"
 	"weir.dev/weir/router/route"
 )
@@ -89,13 +90,15 @@ func (rt *Router) serve(w http.ResponseWriter, r *http.Request) error {
 	case path == "/" && slices.Contains(reads, r.Method) && strings.Contains(r.Header.Get("Accept"), "text/html"):
 		http.Redirect(w, r, "/home", http.StatusFound)
 		return nil
+	case path == "/" && slices.Contains(reads, r.Method):
+		return writeJSON(w, map[string]string{"status": "alive"}) // what KServe's clients of V1 ask for
 	case path == "/events" || path == "/" && !slices.Contains(reads, r.Method):
 		if r.Method != http.MethodPost {
 			return notAllowed(w, r, writes)
 		}
 		return rt.serveEvent(w, r, x)
 	}
-	if err := notOfWeir(path); err != nil {
+	if err := triton.Lacks(path); err != nil {
 		return err
 	}
 	return &server.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("no %s here: expected "+

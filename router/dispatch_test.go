@@ -127,6 +127,7 @@ func TestOwnAnswers(t *testing.T) {
 	tests := []struct {
 		path, want string
 	}{
+		{"/", `{"status":"alive"}` + "\n"},
 		{"/v1/models", list},
 		{"/v1/models/", list},
 		{"/v2", `{"extensions":["binary_tensor_data","model_configuration","model_repository","statistics"],"name":"weir","version":"1.2"}` + "\n"},

@@ -66,7 +66,6 @@ func TestMalformed(t *testing.T) {
 		{"GET for infer", ask{method: "GET", path: "/v2/models/imagenet/infer"}, 405, "takes POST"},
 		{"POST to health", ask{path: "/healthz"}, 405, "takes GET"},
 		{"GET of events", ask{method: "GET", path: "/events"}, 405, "takes POST"},
-		{"GET of the root", ask{method: "GET", path: "/"}, 404, "expected /v1/models"},
 		{"too large", ask{path: predict, body: long}, 413, "body is over the limit of 4096 bytes"},
 		{"timeout that is none", ask{path: predict, header: map[string]string{HeaderTimeout: "soon"}}, 400, `header X-Weir-Timeout is "soon", expected a duration`},
 		{"timeout zero", ask{path: predict, header: map[string]string{HeaderTimeout: "0"}}, 400, "expected more than zero"},

@@ -31,9 +31,11 @@ const (
 	schemaV2Answer   = "InferAnswer"
 	schemaV2Model    = "ModelMetadata"
 	schemaEvent      = "CloudEvent"
+	schemaEvents     = "CloudEvents"
 	schemaError      = "Error"
 	contentJSON      = "application/json"
 	contentEvent     = "application/cloudevents+json"
+	contentEvents    = "application/cloudevents-batch+json"
 	contentText      = "text/plain"
 	openAPIVersion   = "3.1.0"
 	v1, v2           = "/v1/models/{model}", "/v2/models/{model}"
@@ -46,7 +48,7 @@ const (
 func operations() []operation {
 	predict := map[string]string{contentJSON: schemaV1Request, imageContentType: schemaBinary}
 	examples, infer := map[string]string{contentJSON: schemaExamples}, map[string]string{contentJSON: schemaV2Request}
-	event := map[string]string{contentEvent: schemaEvent}
+	event := map[string]string{contentEvent: schemaEvent, contentEvents: schemaEvents}
 	anything := map[string]string{contentJSON: schemaAny}
 	ops := []operation{
 		{http.MethodGet, "/v1/models", "Every model with its revisions", nil, schemaAny, nil},
@@ -114,8 +116,11 @@ func openAPIDocument(serverVersion string, table *route.Table) object {
 	}
 	return object{
 		"openapi": openAPIVersion,
-		"info":    object{"title": "weir", "version": serverVersion, "description": "Models by name: TensorFlow Serving's REST API, the Open Inference Protocol, CloudEvents."},
-		"paths":   paths, "components": object{"schemas": schemas()},
+		"info": object{"title": "weir", "version": serverVersion, "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
+			"description": "Models by name: TensorFlow Serving's REST API, the Open Inference Protocol, CloudEvents."},
+		// Wherever the document came from, and nobody has to say who he is.
+		"servers": []object{{"url": "/"}}, "security": []object{},
+		"paths": paths, "components": object{"schemas": schemas()},
 	}
 }
 
@@ -123,20 +128,26 @@ func ref(schema string) object { return object{"$ref": "#/components/schemas/" +
 
 // describe makes the operation's part of the document.
 func (op operation) describe(models, labels []any) object {
-	out := object{"summary": op.summary, "tags": []string{op.tag()}, "responses": op.responses()}
+	out := object{"operationId": op.id(), "summary": op.summary, "tags": []string{op.tag()}, "responses": op.responses()}
 	params := []object{}
-	param := func(name, in string, schema object) {
-		params = append(params, object{"name": name, "in": in, "required": in == "path", "schema": schema})
+	param := func(name, in string, schema object) object {
+		p := object{"name": name, "in": in, "required": in == "path", "schema": schema}
+		params = append(params, p)
+		return p
 	}
-	for name, schema := range map[string]object{
-		"model": choice(models), "label": choice(labels), "version": {"type": "integer", "minimum": 0},
-	} {
-		if strings.Contains(op.path, "{"+name+"}") {
-			param(name, "path", schema)
+	for _, p := range []struct {
+		name   string
+		schema object
+	}{{"model", choice(models)}, {"version", object{"type": "integer", "minimum": 0}}, {"label", choice(labels)}} {
+		if strings.Contains(op.path, "{"+p.name+"}") {
+			param(p.name, "path", p.schema)
 		}
 	}
 	for _, name := range op.query {
 		param(name, "query", object{"type": "string"})
+	}
+	for _, h := range op.headers() {
+		param(h.name, "header", object{"type": "string"})["description"] = h.text
 	}
 	if len(params) > 0 {
 		out["parameters"] = params
@@ -146,7 +157,7 @@ func (op operation) describe(models, labels []any) object {
 		for kind, schema := range op.body {
 			content[kind] = object{"schema": ref(schema)}
 		}
-		out["requestBody"] = object{"required": true, "content": content}
+		out["requestBody"] = object{"required": !strings.HasPrefix(op.path, "/v2/repository/"), "content": content}
 	}
 	return out
 }
@@ -164,6 +175,28 @@ func (op operation) tag() string {
 	return "Health"
 }
 
+// id is the operation's name in clients that are made from the document: its method and the path's words.
+func (op operation) id() string {
+	words := strings.FieldsFunc(op.path, func(r rune) bool { return strings.ContainsRune("/:{}.", r) })
+	return strings.ToLower(op.method) + "_" + strings.Join(words, "_")
+}
+
+// header is a header of a request that changes what becomes of it.
+type header struct{ name, text string }
+
+func (op operation) headers() []header {
+	deadline := header{HeaderTimeout, "When the answer is worth nothing any more: 500ms, or seconds"}
+	switch {
+	case op.answer == schemaEvent:
+		return []header{deadline, {"Prefer", "respond-async: 202, and the answer goes to the sink"}}
+	case len(op.body) == 0 || !strings.Contains(op.path, "{model}"):
+		return nil
+	case strings.Contains(op.path, "{version}") || strings.Contains(op.path, "{label}"):
+		return []header{deadline}
+	}
+	return []header{deadline, {HeaderTag, "A revision by its tag"}, {HeaderSession, "Who asks: stays with one revision while the split of the traffic stays"}}
+}
+
 // choice is a string, one of those there are.
 func choice(values []any) object {
 	if len(values) == 0 {
@@ -179,11 +212,14 @@ func (op operation) responses() object {
 	}
 	failure := object{contentJSON: object{"schema": ref(schemaError)}}
 	if op.answer == schemaEvent {
-		content = object{contentEvent: object{"schema": ref(schemaEvent)}}
+		content = object{contentEvent: object{"schema": ref(schemaEvent)}, contentEvents: object{"schema": ref(schemaEvents)}}
 		// What is no event is not answered by one.
 		failure = object{contentEvent: object{"schema": ref(schemaEvent)}, contentJSON: object{"schema": ref(schemaError)}}
 	}
 	out := object{"200": object{"description": "The answer", "content": content}}
+	if op.answer == schemaEvent {
+		out["202"] = object{"description": "Accepted: the answer goes to the sink"}
+	}
 	for status, text := range map[string]string{
 		"400": "Wrong: the message says what was expected", "404": "No such model, version, label or signature", "405": "Another method is expected",
 		"408": "The body did not arrive in time", "413": "Over a limit", "415": "Another content type is expected", "429": "Come again later",
@@ -201,24 +237,35 @@ func schemas() object {
 	shape := func(required []string, members object) object {
 		return object{"type": "object", "required": required, "properties": members}
 	}
+	// orNull is for what clients of many languages say by null: it is not given.
+	orNull := func(schema object) object { return object{"anyOf": []object{schema, {"type": "null"}}} }
+	parameters := orNull(object{"type": "object"})
 	tensor := shape([]string{"name", "datatype", "shape"}, object{
-		"name": text, "datatype": text, "shape": list(object{"type": "integer"}), "data": list(anything), "parameters": object{"type": "object"},
+		"name": text, "datatype": text, "shape": list(object{"type": "integer"}), "data": list(anything), "parameters": parameters,
 	})
+	withExample := func(schema, example object) object {
+		schema["examples"] = []object{example}
+		return schema
+	}
 	return object{
 		schemaAny:    anything,
 		schemaBinary: object{"type": "string", "contentMediaType": "application/octet-stream"},
 		schemaError:  shape([]string{"error"}, object{"error": text}),
-		schemaV1Request: object{"type": "object", "properties": object{"instances": list(anything), "inputs": anything, "signature_name": text},
-			"examples": []object{{"instances": []float64{1, 2, 5}}}},
-		schemaV1Answer:  object{"type": "object", "properties": object{"predictions": list(anything), "outputs": anything}},
-		schemaExamples:  object{"type": "object", "required": []string{"examples"}, "properties": object{"examples": list(object{"type": "object"}), "context": object{"type": "object"}, "signature_name": text}},
-		schemaResults:   shape([]string{"results"}, object{"results": list(anything)}),
-		schemaV1Status:  shape([]string{"model_version_status", "name", "ready"}, object{"name": text, "ready": object{"type": "boolean"}, "model_version_status": list(object{"type": "object"})}),
-		schemaV2Model:   shape([]string{"name", "versions", "platform", "inputs", "outputs"}, object{"name": text, "versions": list(text), "platform": text, "inputs": list(object{"type": "object"}), "outputs": list(object{"type": "object"})}),
-		schemaV2Request: shape([]string{"inputs"}, object{"id": text, "inputs": list(tensor), "outputs": list(object{"type": "object"}), "parameters": object{"type": "object"}}),
-		schemaV2Answer:  shape([]string{"model_name", "outputs"}, object{"model_name": text, "model_version": text, "id": text, "outputs": list(tensor)}),
-		schemaEvent: shape([]string{"specversion", "id", "source", "type"}, object{
-			"specversion": text, "id": text, "source": text, "type": text, "datacontenttype": text, "data": anything,
-		}),
+		schemaV1Request: withExample(object{"type": "object", "properties": object{"instances": list(anything), "inputs": anything, "signature_name": text}},
+			object{"instances": []float64{1, 2, 5}}),
+		schemaV1Answer: object{"type": "object", "properties": object{"predictions": list(anything), "outputs": anything}},
+		schemaExamples: object{"type": "object", "required": []string{"examples"}, "properties": object{"examples": list(object{"type": "object"}), "context": object{"type": "object"}, "signature_name": text}},
+		schemaResults:  shape([]string{"results"}, object{"results": list(anything)}),
+		schemaV1Status: shape([]string{"model_version_status", "name", "ready"}, object{"name": text, "ready": object{"type": "boolean"}, "model_version_status": list(object{"type": "object"})}),
+		schemaV2Model:  shape([]string{"name", "versions", "platform", "inputs", "outputs"}, object{"name": text, "versions": list(text), "platform": text, "inputs": list(object{"type": "object"}), "outputs": list(object{"type": "object"})}),
+		schemaV2Request: withExample(shape([]string{"inputs"}, object{"id": orNull(text), "inputs": list(tensor), "outputs": orNull(list(object{"type": "object"})), "parameters": parameters}),
+			object{"inputs": []object{{"name": "x", "datatype": "FP32", "shape": []int{3}, "data": []float64{1, 2, 5}}}}),
+		schemaV2Answer: shape([]string{"model_name", "outputs"}, object{"model_name": text, "model_version": text, "id": text, "outputs": list(tensor)}),
+		schemaEvent: withExample(shape([]string{"specversion", "id", "source", "type"}, object{
+			"specversion": object{"type": "string", "const": "1.0"}, "id": text, "source": text, "type": text, "datacontenttype": orNull(text), "data": anything, "model": text,
+		}), object{"specversion": "1.0", "id": "1", "source": "/openapi", "type": "dev.weir.predict", "model": "half", "datacontenttype": contentJSON,
+			"data": object{"instances": []float64{1, 2, 5}}}),
+		// What is wrong with one of a batch is said in its answer.
+		schemaEvents: list(anything),
 	}
 }

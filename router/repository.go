@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"weir.dev/weir/internal/server"
 )
@@ -71,21 +70,3 @@ func (rt *Router) indexV2(w http.ResponseWriter, r *http.Request) error {
 	}
 	return writeJSON(w, entries)
 }
-
-// notOfWeir says why there is none of what Triton's clients may ask for by this path or method, nil for anything else.
-func notOfWeir(path string) error {
-	no := func(message string) error { return &server.Error{Status: http.StatusNotImplemented, Message: message} }
-	switch {
-	case strings.HasPrefix(path, "/v2/systemsharedmemory/"), strings.HasPrefix(path, "/v2/cudasharedmemory/"),
-		strings.HasPrefix(path, tritonMethods) && strings.Contains(path, "SharedMemory"):
-		return no("shared memory is not supported, since replicas run apart from their clients: send tensors in the request")
-	case path == "/v2/trace/setting", strings.HasPrefix(path, "/v2/models/") && strings.HasSuffix(path, "/trace/setting"),
-		path == tritonMethods+"TraceSetting":
-		return no("trace settings are not supported: send a traceparent, which goes on to the model, and look at the metrics")
-	case path == "/v2/logging", path == tritonMethods+"LogSettings":
-		return no("log settings cannot be changed while weir runs: weir up --log-level sets the level")
-	}
-	return nil
-}
-
-const tritonMethods = "/inference.GRPCInferenceService/"

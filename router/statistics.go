@@ -24,7 +24,7 @@ const (
 	maxStatistics   = 1 << 20
 	// pathStatistics and callStatistics, without a name, are those of all models: so V2 has no metadata of a model named stats.
 	pathStatistics = "/v2/models/stats"
-	callStatistics = tritonMethods + "ModelStatistics"
+	callStatistics = "/inference.GRPCInferenceService/ModelStatistics"
 )
 
 var errLongStatistics = fmt.Errorf("its statistics are longer than %d bytes", maxStatistics)

@@ -102,10 +102,14 @@ thresholds: [errors == 0%, requests(arrivals) == 180, replicas(digits) >= 1, p99
 	})
 	t.Run("weir load over gRPC", func(t *testing.T) {
 		before, photos, dir := answersByCode(t, w, "digits"), answersByCode(t, w, "imagenet"), t.TempDir()
-		w.must(t, "load", harness.Path("loadtest/scenarios/grpc.yaml"), "--for", "2s", "--out", dir)
-		run, err := report.Read(dir)
-		if err != nil {
-			t.Fatal(err)
+		out := w.must(t, "load", harness.Path("loadtest/scenarios/grpc.yaml"), "--for", "2s", "--out", dir, "-o", "json")
+		var run struct {
+			Report     string
+			Summaries  []measure.Summary
+			Thresholds []measure.Verdict
+		}
+		if err := json.Unmarshal([]byte(out), &run); err != nil || run.Report != filepath.Join(dir, report.FileHTML) || len(run.Thresholds) == 0 {
+			t.Fatalf("%v: it printed %s", err, out)
 		}
 		got := map[string]int{}
 		for _, sum := range run.Summaries {
@@ -275,14 +279,37 @@ func TestLoadIsRefused(t *testing.T) {
 	}{
 		{"no scenario", nil, 2, "SCENARIO.yaml is missing"},
 		{"another engine", []string{bad, "--on", "moon"}, 2, `"moon" is unknown`},
+		{"another output", []string{bad, "-o", "moon"}, 2, `output "moon" is unknown`},
 		{"a bad scenario", []string{bad}, 1, bad + ":4: stages[0].users: expected 0 to 20000 users, not -1"},
 		{"weir is not up", []string{scenarioFile(t, digitsTarget+stage)}, 1, "weir up -f knative/"},
 		{"another host", []string{scenarioFile(t, "target: {url: \"http://192.0.2.1/\"}\n"+stage)}, 1, "--allow-host 192.0.2.1"},
+		{"another host's router", []string{scenarioFile(t, digitsTarget+stage), "--address", "192.0.2.1:80"}, 1, "--allow-host 192.0.2.1"},
+		{"no folder for the report", []string{scenarioFile(t, "target: {url: \"http://127.0.0.1:1/\"}\nstages:\n  - {users: 1, duration: 1h}\n"), "--out", bad}, 1, "report: "},
 		{"no report", []string{"compare", t.TempDir(), t.TempDir()}, 1, "expected the folder of a report"},
 	} {
 		if code, out := load(tt.args...); code != tt.code || !strings.Contains(out, tt.says) {
 			t.Errorf("%s: exit %d, want %d and %q\n%s", tt.name, code, tt.code, tt.says, out)
 		}
+	}
+}
+
+// TestLoadOfBadAnswers: a target that refuses every request has not died; who wants to know has a threshold.
+func TestLoadOfBadAnswers(t *testing.T) {
+	w := ownWeir(t, "-f", harness.Path("knative/20-digits.yaml"))
+	revisionOf(t, w, "/v1/models/digits:predict", nil)
+	dir := t.TempDir()
+	file := scenarioFile(t, "target: {model: digits, api: json}\ninputs: {bodies: bad.jsonl}\nstages:\n  - {rate: 10, duration: 7s}\n")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "bad.jsonl"), []byte(`{"instances": [1]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "load", file, "--out", dir)
+	run, err := report.Read(filepath.Join(dir, report.FileHTML))
+	if err != nil || run.Died || run.Summaries[0].Failed != 70 || len(run.Failures) != 1 || !strings.HasPrefix(run.Failures[0].Message, `input "images" has shape`) {
+		t.Errorf("report: %v, died %v, %+v, %+v; want 70 failures of one kind", err, run.Died, run.Summaries[0], run.Failures)
+	}
+	_, said, err := w.Run(t.Context(), "load", scenarioFile(t, "target: {model: nobody, api: json}\ninputs: {bodies: digits.jsonl}\nstages:\n  - {users: 1, duration: 1h}\n"))
+	if err == nil || !strings.Contains(said, `load nobody: there is no model "nobody": there are digits`) {
+		t.Errorf("a model that is not there: %v\n%s", err, said)
 	}
 }
 

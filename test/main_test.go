@@ -4,6 +4,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -86,7 +87,12 @@ func own(t *testing.T, start func(dir string) (*harness.Weir, error)) *weir {
 	w := &weir{h}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log("weir's log ends:\n" + w.Tail())
+			// Not here: what failed would stand too far above the test's last line to be seen.
+			file := harness.Path("build/failed", t.Name()+".log")
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(w.Tail()), 0o644)); err != nil {
+				t.Error(err)
+			}
+			t.Log("weir's log: " + file)
 		}
 		if err := w.Stop(); err != nil {
 			t.Error(err)

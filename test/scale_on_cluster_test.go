@@ -3,11 +3,12 @@
 package test
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,9 @@ const (
 	slack = 3.0
 	// slowestStart is what a pod may take to start: with more, nothing would be shown.
 	slowestStart = 10.0
+	// bothRuns is how many runs there are at most until the engines agree: what else the machine does may hold either of them
+	// for seconds. Engines that decide otherwise differ in each.
+	bothRuns = 3
 )
 
 // TestSameReplicasOnBothEngines sends the same arrivals to the same Service on one machine and on the cluster, side by
@@ -62,48 +66,69 @@ const (
 // takes to start is allowed for. The reports, and a picture of both, stay in build/both-engines.
 func TestSameReplicasOnBothEngines(t *testing.T) {
 	out := harness.Path("build/both-engines")
-	if err := os.RemoveAll(out); err != nil {
-		t.Fatal(err)
-	}
 	engines := map[string]*weir{"local": ownWeir(t), "cluster": sharedWeir(t)}
-	runs, g := map[string]*measure.Run{}, errgroup.Group{}
+	for n := 1; ; n++ {
+		if err := os.RemoveAll(out); err != nil {
+			t.Fatal(err)
+		}
+		differ := differences(t, engines, out)
+		t.Log(engines["local"].must(t, "load", "compare", filepath.Join(out, "local"), filepath.Join(out, "cluster"), "--out", filepath.Join(out, "compare.html")))
+		switch {
+		case len(differ) == 0:
+			return
+		case n == bothRuns:
+			t.Fatalf("the engines differed in each of %d runs, in the last one:\n%s", n, strings.Join(differ, "\n"))
+		}
+		t.Logf("run %d:\n%s", n, strings.Join(differ, "\n"))
+	}
+}
+
+// differences makes a run on each engine, and says where one had other replicas than the other.
+func differences(t *testing.T, engines map[string]*weir, out string) (all []string) {
+	t.Helper()
+	differ := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	runs, missed := map[string]*measure.Run{}, map[string]*error{}
+	g := errgroup.Group{}
 	for name, w := range engines {
-		run := &measure.Run{}
-		runs[name] = run
-		g.Go(func() error {
+		run, err := &measure.Run{}, new(error)
+		runs[name], missed[name] = run, err
+		g.Go(func() (broken error) {
 			dir := filepath.Join(out, name)
-			if _, errs, err := w.Run(context.Background(), "load", harness.Path("loadtest/scenarios/both-engines.yaml"), "--out", dir); err != nil {
-				return fmt.Errorf("%s: %w: %s", name, err, errs)
-			}
-			r, err := report.Read(dir)
-			*run = r
-			return err
+			// A threshold that does not hold makes it fail, too, but leaves a report.
+			_, _, *err = w.Run(t.Context(), "load", harness.Path("loadtest/scenarios/both-engines.yaml"), "--out", dir)
+			*run, broken = report.Read(dir)
+			return errors.Join(broken, t.Context().Err())
 		})
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	for name, err := range missed {
+		if *err != nil {
+			differ("%s: a threshold does not hold: %v", name, *err)
+		}
+	}
 	local, cluster := staircases(runs["local"]), staircases(runs["cluster"])
 	start := slowest(cluster)
 	t.Logf("slowest start of a pod: %.0f s, of a process: %.0f s", start, slowest(local))
 	if start > slowestStart {
-		t.Errorf("a pod took %.0f s to start: the machine is too busy for this test", start)
+		differ("a pod took %.0f s to start: the machine is too busy for this test", start)
 	}
 	for _, what := range []string{"wanted", "ready"} {
 		t.Logf("%s by the second, one machine: %v", what, counts(local[what]))
 		t.Logf("%s by the second, the cluster: %v", what, counts(cluster[what]))
 		for _, s := range local[what] {
 			if least, most := between(cluster[what], s.t-slack, s.t+slack+start); s.n < least-1 || s.n > most+1 {
-				t.Errorf("%s at %.0f s: %d on one machine, %d to %d on the cluster", what, s.t, s.n, least, most)
+				differ("%s at %.0f s: %d on one machine, %d to %d on the cluster", what, s.t, s.n, least, most)
 			}
 		}
 		for _, s := range cluster[what] {
 			if least, most := between(local[what], s.t-slack-start, s.t+slack); s.n < least-1 || s.n > most+1 {
-				t.Errorf("%s at %.0f s: %d on the cluster, %d to %d on one machine", what, s.t, s.n, least, most)
+				differ("%s at %.0f s: %d on the cluster, %d to %d on one machine", what, s.t, s.n, least, most)
 			}
 		}
 	}
-	t.Log(engines["local"].must(t, "load", "compare", filepath.Join(out, "local"), filepath.Join(out, "cluster"), "--out", filepath.Join(out, "compare.html")))
+	return all
 }
 
 func counts(steps []step) []int {
@@ -153,15 +178,20 @@ func between(steps []step, from, to float64) (least, most int) {
 	return least, most
 }
 
-// slowest is the longest time from wanting more replicas to having them all.
+// slowest is the longest time from wanting a replica more than ever before to having as many.
 func slowest(run map[string][]step) (most float64) {
-	since := -1.0
+	highest := 0
 	for i, wanted := range run["wanted"] {
-		switch {
-		case run["ready"][i].n < wanted.n && since < 0:
-			since = wanted.t
-		case run["ready"][i].n >= wanted.n && since >= 0:
-			most, since = max(most, wanted.t-since), -1
+		for ; highest < wanted.n; highest++ {
+			for j, ready := range run["ready"][i:] {
+				if ready.n > highest {
+					most = max(most, ready.t-wanted.t)
+					break
+				}
+				if run["wanted"][i+j].n <= highest {
+					break // it is wanted no more
+				}
+			}
 		}
 	}
 	return most

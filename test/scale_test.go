@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func TestScaleFromZeroAndBack(t *testing.T) {
 	if err := os.WriteFile(photo, sample(t, "china.jpg"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	most := 0
+	var most atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	var watch sync.WaitGroup
 	watch.Go(func() {
@@ -78,21 +79,24 @@ func TestScaleFromZeroAndBack(t *testing.T) {
 		for {
 			select {
 			case <-tick.C:
-				most = max(most, w.revision(t, model, "").Ready)
+				most.Store(max(most.Load(), int64(w.revision(t, model, "").Ready)))
 			case <-ctx.Done():
 				return
 			}
 		}
 	})
 	args := []string{"-z", "20s", "-c", "16", "-t", "60", "-m", "POST", "-T", "image/jpeg", "-D", photo}
-	got := hey(t.Context(), t, append(args, heyAt(w, "/v1/models/"+model+":predict")...)...)
+	// On a busy machine a second pod may need longer to start than a round lasts.
+	for round := 0; round < 4 && most.Load() < 2; round++ {
+		got := hey(t.Context(), t, append(args, heyAt(w, "/v1/models/"+model+":predict")...)...)
+		if len(got) != 1 || got[http.StatusOK] < 16 {
+			t.Errorf("answers by status %v, want only 200, and one for each caller", got)
+		}
+	}
 	stop()
 	watch.Wait()
-	if len(got) != 1 || got[http.StatusOK] < 16 {
-		t.Errorf("answers by status %v, want only 200, and one for each caller", got)
-	}
-	if most < 2 {
-		t.Errorf("at most %d replicas under 16 callers, want at least 2", most)
+	if most.Load() < 2 {
+		t.Errorf("at most %d replicas under 16 callers, want at least 2", most.Load())
 	}
 	await(t, 3*time.Minute, model+" is at zero again", idle)
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"weir.dev/weir/functions/model"
 )
 
@@ -61,6 +63,9 @@ type Batcher struct {
 	// decisions are by signature; the map is replaced as a whole.
 	decisions atomic.Pointer[map[string]Decision]
 	runs      sync.WaitGroup
+	// present has a share for each run of the model, and all of them for one that is measured, while measuring says so.
+	present   *semaphore.Weighted
+	measuring atomic.Bool
 
 	mu      sync.Mutex
 	running int // runs that go on, at most o.Parallel
@@ -71,7 +76,7 @@ type Batcher struct {
 
 // New puts a Batcher in front of a model. Close closes the model, too.
 func New(m model.Model, o Options) *Batcher {
-	b := &Batcher{inner: m, meta: m.Metadata(), o: o.withDefaults(), groups: map[string]*group{}}
+	b := &Batcher{inner: m, meta: m.Metadata(), o: o.withDefaults(), groups: map[string]*group{}, present: semaphore.NewWeighted(everyone)}
 	decisions := map[string]Decision{}
 	for name, sig := range b.meta.Signatures {
 		d := Decision{Signature: name, Reason: "not measured yet"}
@@ -112,7 +117,8 @@ func (b *Batcher) Predict(ctx context.Context, req model.Request) (model.Respons
 	}
 	rows := countRows(req)
 	if !(*b.decisions.Load())[sig.Name].On || rows < 1 || rows >= b.o.Size {
-		return b.inner.Predict(ctx, req)
+		_, resp, err := b.timed(ctx, req, b.share())
+		return resp, err
 	}
 	req.Signature = sig.Name
 	c := &call{ctx: ctx, req: req, rows: rows, done: make(chan result, 1)}
@@ -128,14 +134,34 @@ func (b *Batcher) Predict(ctx context.Context, req model.Request) (model.Respons
 	}
 }
 
+// share is how much of the model's presence a request's run needs.
+func (b *Batcher) share() int64 {
+	if b.measuring.Load() {
+		return 1
+	}
+	return 0
+}
+
+// timed runs the model once it has this share of its presence, and says how long the run took: a wait for the share is no part of that.
+func (b *Batcher) timed(ctx context.Context, req model.Request, share int64) (time.Duration, model.Response, error) {
+	if share > 0 {
+		if err := b.present.Acquire(ctx, share); err != nil {
+			return 0, model.Response{}, err
+		}
+		defer b.present.Release(share)
+	}
+	start := time.Now()
+	resp, err := b.inner.Predict(ctx, req)
+	return time.Since(start), resp, err
+}
+
 // run answers calls of one group with one run, or with several smaller ones if that fails.
 func (b *Batcher) run(g *group, calls []*call) {
 	if len(calls) == 1 {
 		c := calls[0]
-		start := time.Now()
 		// A run cannot be broken off, so it is not asked to: it has a place until it ends.
-		resp, err := b.inner.Predict(context.WithoutCancel(c.ctx), c.req)
-		b.ran(g, c.rows, time.Since(start))
+		took, resp, err := b.timed(context.WithoutCancel(c.ctx), c.req, b.share())
+		b.ran(g, c.rows, took)
 		c.done <- result{resp, err}
 		return
 	}
@@ -143,9 +169,8 @@ func (b *Batcher) run(g *group, calls []*call) {
 	for _, c := range calls {
 		rows += c.rows
 	}
-	start := time.Now()
-	resp, err := b.inner.Predict(context.Background(), join(calls, rows))
-	b.ran(g, rows, time.Since(start))
+	took, resp, err := b.timed(context.Background(), join(calls, rows), b.share())
+	b.ran(g, rows, took)
 	if err != nil {
 		// One of them may be to blame: each half tries by itself.
 		b.halves(g, calls)

@@ -30,14 +30,23 @@ const (
 	// leave meanwhile would decide. The comparison is then made again, a few times at most.
 	steady  = 1.5
 	repeats = 4
+	// agreeing is how many steady comparisons it takes to put rows together: of a slow model each is of few runs.
+	agreeing = 2
+	// brief is a run that requests are kept waiting for, one at a time, so that they do not count: beside them a run mostly waits
+	// for its turn, and rows together wait once.
+	brief = 250 * time.Millisecond
+	// everyone is more than any number of runs.
+	everyone = math.MaxInt64
 	// tolerance is the difference between an answer alone and in a batch that is none (relative, or absolute below 1).
 	tolerance = 1e-4
 )
 
 // Measure decides which signatures are put together: those whose rows are faster that way and whose answers do not
 // change. makeRow returns one row of a signature's inputs, different ones for different n; false if it cannot. It may
-// run beside requests, which are not put together before.
+// run beside requests, which are not put together before, and wait for a brief run to end.
 func (b *Batcher) Measure(ctx context.Context, makeRow func(sig model.Signature, n int) (map[string]model.Tensor, bool)) []Decision {
+	b.measuring.Store(true)
+	defer b.measuring.Store(false)
 	for _, name := range slices.Sorted(maps.Keys(b.meta.Signatures)) {
 		sig := b.meta.Signatures[name]
 		if !b.o.Always && batchable(sig) {
@@ -79,8 +88,15 @@ func (b *Batcher) measure(ctx context.Context, sig model.Signature, makeRow func
 		d.Reason = "no input could be made up to measure it"
 		return d
 	}
-	took, _, err := b.fastest(ctx, calls[0].req)
+	took, _, err := b.timed(ctx, calls[0].req, 0) // sets the model up, too
 	if err != nil {
+		return failed(d, err)
+	}
+	share := int64(0)
+	if took < brief {
+		share = everyone
+	}
+	if took, _, err = b.fastest(ctx, calls[0].req, share); err != nil {
 		return failed(d, err)
 	}
 	many := b.o.Size
@@ -94,30 +110,38 @@ func (b *Batcher) measure(ctx context.Context, sig model.Signature, makeRow func
 	for n := 1; n < many; n++ {
 		calls = append(calls, row(n))
 	}
-	return b.compare(ctx, d, calls, took)
+	return b.compare(ctx, d, calls, took, share)
 }
 
-// compare decides by calls together and alone; before is how long one alone took.
-func (b *Batcher) compare(ctx context.Context, d Decision, calls []*call, before time.Duration) Decision {
+// compare decides by calls together and alone, in runs that have this share of the model; before is how long one alone took.
+func (b *Batcher) compare(ctx context.Context, d Decision, calls []*call, before time.Duration, share int64) Decision {
 	last := len(calls) - 1
-	var all, after time.Duration
 	var together, alone model.Response
-	for n, same := 0, false; n < repeats && !same; n++ {
-		if n > 0 {
-			before = after
-		}
-		var err error
-		if all, together, err = b.fastest(ctx, join(calls, len(calls))); err != nil {
+	gain := 0.0
+	for n, agreed := 0, 0; n < repeats && agreed < agreeing; n++ {
+		all, resp, err := b.fastest(ctx, join(calls, len(calls)), share)
+		if err != nil {
 			return failed(d, err)
 		}
-		if after, alone, err = b.fastest(ctx, calls[last].req); err != nil {
+		after, one, err := b.fastest(ctx, calls[last].req, share)
+		if err != nil {
 			return failed(d, err)
+		}
+		together, alone = resp, one
+		// The first of all runs are slow, whatever comes after them.
+		row, ofMany := min(before, after).Seconds(), all.Seconds()/float64(len(calls))
+		if agreed == 0 || row/ofMany < gain {
+			d.Alone, d.Together, gain = row, ofMany, row/ofMany
 		}
 		change := float64(after) / float64(before)
-		same = change < steady && change > 1/steady
+		before = after
+		if change > steady || change < 1/steady {
+			continue
+		}
+		if agreed++; gain < worthwhile {
+			break
+		}
 	}
-	d.Alone, d.Together = (before+after).Seconds()/2, all.Seconds()/float64(len(calls))
-	gain := d.Alone / d.Together
 	parts, err := split(together, calls, len(calls))
 	if err != nil {
 		d.Reason = err.Error()
@@ -139,13 +163,12 @@ func failed(d Decision, err error) Decision {
 }
 
 // fastest returns the shortest time of a few runs, after one that sets the model up for the shape.
-func (b *Batcher) fastest(ctx context.Context, req model.Request) (time.Duration, model.Response, error) {
-	resp, err := b.inner.Predict(ctx, req)
+func (b *Batcher) fastest(ctx context.Context, req model.Request, share int64) (time.Duration, model.Response, error) {
+	_, resp, err := b.timed(ctx, req, share)
 	best, spent := time.Duration(math.MaxInt64), time.Duration(0)
 	for n := 0; err == nil && n < tries && (n == 0 || spent < patience); n++ {
-		start := time.Now()
-		_, err = b.inner.Predict(ctx, req)
-		took := time.Since(start)
+		var took time.Duration
+		took, _, err = b.timed(ctx, req, share)
 		spent += took
 		best = min(best, took)
 	}

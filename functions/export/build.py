@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # else what is made depends on the processor: see functions/tensorflow/onednn.go
 
 from functions.export import cache, samples, tensorflow_lib  # noqa: E402
 

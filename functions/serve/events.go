@@ -29,7 +29,8 @@ const (
 // eventState is what the answer to an event takes from the event.
 type eventState struct {
 	structured bool
-	// request is nil until the event was read.
+	// cause is the event's id, if that much of it could be read; request is nil until all was.
+	cause   string
 	request *event.Event
 	// meta is of the model that was asked.
 	meta model.Metadata
@@ -79,15 +80,26 @@ func (s *Server) readEvent(w http.ResponseWriter, r *http.Request, state *eventS
 func (s *Server) parseEvent(ctx context.Context, header http.Header, body []byte, state *eventState) (*event.Event, error) {
 	if state.structured {
 		// The event is read by a library that is lenient and unbounded in depth; this is neither.
-		spaced, err := checkStructured(s.scanner(body, false))
+		head, err := checkStructured(s.scanner(body, false))
+		state.cause = head.id
 		if err != nil {
 			return nil, err
 		}
-		if spaced {
+		if head.spaced {
 			body = compact(body)
 		}
+		if err := checkSpecVersion(head.version); err != nil {
+			return nil, err
+		}
 	}
-	message := cehttp.NewMessage(cloudevent.DecodeHeader(header), io.NopCloser(bytes.NewReader(body)))
+	header = cloudevent.DecodeHeader(header)
+	if !state.structured {
+		state.cause = header.Get("Ce-Id")
+		if err := checkSpecVersion(header.Get("Ce-Specversion")); err != nil {
+			return nil, err
+		}
+	}
+	message := cehttp.NewMessage(header, io.NopCloser(bytes.NewReader(body)))
 	if message.ReadEncoding() == binding.EncodingUnknown {
 		return nil, badRequest("expected a CloudEvent: Ce-Specversion 1.0, Ce-Id, Ce-Source and Ce-Type as headers, or Content-Type %s",
 			event.ApplicationCloudEventsJSON)
@@ -106,11 +118,27 @@ func (s *Server) parseEvent(ctx context.Context, header http.Header, body []byte
 	return e, nil
 }
 
-// checkStructured checks an event's JSON. spaced says that white space stands before data_base64's value, as most
-// programs write JSON: the library takes it for base64 unless datacontenttype came before.
-func checkStructured(scan *scanner) (spaced bool, err error) {
+// checkSpecVersion refuses events of other versions, as the router does: the library reads 0.3 too, whose data may be in another place.
+// What is empty the library finds missing.
+func checkSpecVersion(version string) error {
+	if version != "" && version != event.CloudEventsVersionV1 {
+		return badRequest("invalid CloudEvent: specversion is %.40q, expected %s", version, event.CloudEventsVersionV1)
+	}
+	return nil
+}
+
+// eventHead is what is known of an event's JSON before the library reads it.
+type eventHead struct {
+	id, version string
+	// spaced says that white space stands before data_base64's value, as most programs write JSON: the library takes it for base64
+	// unless datacontenttype came before.
+	spaced bool
+}
+
+// checkStructured checks an event's JSON.
+func checkStructured(scan *scanner) (head eventHead, err error) {
 	if scan.peek() != '{' {
-		return false, scan.fail("expected a CloudEvent as an object, got %s", scan.what())
+		return head, scan.fail("expected a CloudEvent as an object, got %s", scan.what())
 	}
 	has := make(map[string]bool)
 	err = scan.object(func(key string) error {
@@ -118,14 +146,23 @@ func checkStructured(scan *scanner) (spaced bool, err error) {
 			return err
 		}
 		after := scan.i
-		scan.peek()
-		spaced = spaced || key == "data_base64" && scan.i > after
+		isText := scan.peek() == '"'
+		switch {
+		case key == "data_base64" && scan.i > after:
+			head.spaced = true
+		case key == "id" && isText:
+			head.id, err = scan.text(key)
+			return err
+		case key == "specversion" && isText:
+			head.version, err = scan.text(key)
+			return err
+		}
 		return scan.skip()
 	})
 	if err != nil {
-		return false, err
+		return head, err
 	}
-	return spaced, scan.end()
+	return head, scan.end()
 }
 
 // compact returns JSON without white space.
@@ -189,7 +226,7 @@ func (s *Server) predictEvent(ctx context.Context, st *state, e *event.Event, fi
 		return nil, err
 	}
 	if s.looksV2(env) {
-		answer, err := s.inferV2(ctx, st, data, nil, false, nil)
+		answer, err := s.inferV2(ctx, st, data, nil, v2Form{finite: finite}, nil)
 		return answer.json, err
 	}
 	a := apiV1Predict

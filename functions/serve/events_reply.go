@@ -28,10 +28,10 @@ func (s *Server) newEvent(state eventState, kind string, data []byte) (*event.Ev
 	if s.revision != "" {
 		e.SetExtension("modelrevision", s.revision)
 	}
+	if state.cause != "" {
+		e.SetExtension("causationid", state.cause)
+	}
 	if req := state.request; req != nil {
-		if req.ID() != "" {
-			e.SetExtension("causationid", req.ID())
-		}
 		for _, name := range traceExtensions {
 			if v, ok := extension(req, name); ok {
 				e.SetExtension(name, v)

@@ -127,6 +127,25 @@ func TestEventErrors(t *testing.T) {
 	}
 }
 
+// TestErrorsNameTheirCause: whoever sent an event that cannot be read knows which one it was.
+func TestErrorsNameTheirCause(t *testing.T) {
+	t.Parallel()
+	h := toyServer(t).Handler()
+	for name, c := range map[string]call{
+		"binary":             {path: "/", header: eventHeader("Ce-Time", "yesterday"), body: `{"instances":[[1,2,3]]}`},
+		"structured":         {path: "/", header: structured, body: `{"specversion":"1.0","id":"e-1","source":"/test","type":"t","time":"yesterday"}`},
+		"an attribute twice": {path: "/", header: structured, body: `{"specversion":"1.0","id":"e-1","id":"e-2","source":"/test","type":"t"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := c.do(t, h)
+			if e, _ := readReply(t, w); w.Code != 400 || e.Type() != TypeError || e.Extensions()["causationid"] != "e-1" {
+				t.Errorf("status %d: %v", w.Code, e)
+			}
+		})
+	}
+}
+
 // TestEventTagUnknown lets a tag pass that the function cannot know: the router chose by it.
 func TestEventTagUnknown(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,14 @@ import (
 	"weir.dev/weir/internal/report"
 )
 
+// serveAlive answers what KServe's clients of V1 ask for.
+func serveAlive(_ *Server, st *state, w http.ResponseWriter, _ *http.Request) error {
+	if err := failed(st); err != nil {
+		return err
+	}
+	return writeJSON(w, []byte(`{"status":"alive"}`))
+}
+
 // serveLive answers 200 while the process can still become or be ready.
 func serveLive(_ *Server, st *state, w http.ResponseWriter, _ *http.Request) error {
 	if err := failed(st); err != nil {

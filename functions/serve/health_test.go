@@ -38,11 +38,11 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: GET %s: no Retry-After", when, path)
 		}
 	}
-	for path, want := range map[string]int{"/healthz": 200, "/metrics": 200, "/readyz": 503, "/v1/models/toy": 503, "/v2": 503, "/nowhere": 503} {
+	for path, want := range map[string]int{"/healthz": 200, "/": 200, "/metrics": 200, "/readyz": 503, "/v1/models/toy": 503, "/v2": 503, "/nowhere": 503} {
 		check("loading", path, want)
 	}
 	s.SetFailed(errors.New("secret path"))
-	for path, want := range map[string]int{"/healthz": 503, "/metrics": 200, "/readyz": 503} {
+	for path, want := range map[string]int{"/healthz": 503, "/": 503, "/metrics": 200, "/readyz": 503} {
 		check("failed", path, want)
 	}
 	if body := get(t, s, "/readyz").Body.String(); strings.Contains(body, "secret") {

@@ -15,8 +15,10 @@ type scanner struct {
 	i int
 	// maxDepth bounds nested lists and objects; depth counts those open now.
 	maxDepth, depth int
-	// nonFinite allows NaN, Infinity and -Infinity, which TensorFlow Serving's clients send.
+	// nonFinite allows NaN, Infinity and -Infinity, which clients of TensorFlow Serving and Triton send.
 	nonFinite bool
+	// nullIsNaN has null mean NaN where a floating-point number is expected, as clients of MLServer and KServe send it.
+	nullIsNaN bool
 	// memory is for the tensors that are read.
 	memory *memory
 }
@@ -235,6 +237,9 @@ func (s *scanner) literal(word string) bool {
 	}
 	return false
 }
+
+// null reads null, by which the clients of many languages say that a member is not given.
+func (s *scanner) null() bool { return s.peek() == 'n' && s.literal("null") }
 
 // skip reads a value of any kind and forgets it.
 func (s *scanner) skip() error {

@@ -177,6 +177,10 @@ func (t *tensorReader) element(level int) error {
 		}
 		return nil
 	}
+	if t.nullIsNaN && (t.dtype == model.Float32 || t.dtype == model.Float64) && t.null() {
+		t.store(number{special: 'N'})
+		return nil
+	}
 	if c := t.peek(); c == '"' || c == '{' || c == 't' || c == 'f' || c == 'n' {
 		return t.wrong(level, "expected a number (%v), got %s", t.dtype, t.what())
 	}

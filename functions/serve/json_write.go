@@ -96,7 +96,7 @@ func (w *tensorWriter) float(name string, d model.DType, b []byte) error {
 	}
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		if w.finite {
-			return badRequest("output %q holds %v, which JSON does not carry: ask for a binary answer or use /v1", name, f)
+			return badRequest("output %q holds %v, which an event's JSON does not carry: send the event in binary mode, or ask without one", name, f)
 		}
 		w.b = appendNonFinite(w.b, f)
 		return nil

@@ -133,6 +133,8 @@ func TestV1PredictMalformed(t *testing.T) {
 		{"a version that is no number", call{path: "/v1/models/toy/versions/x:predict", body: good.body}, 400, "is no number"},
 		{"unknown label", call{path: "/v1/models/toy/labels/nope:predict", body: good.body}, 404, `no version label "nope"`},
 		{"unknown verb", call{path: "/v1/models/toy:explain", body: good.body}, 404, ":predict|:classify|:regress"},
+		{"shared memory", call{method: http.MethodGet, path: "/v2/systemsharedmemory/status"}, 501, "shared memory is not supported"},
+		{"Triton's trace settings", call{method: http.MethodGet, path: "/v2/models/toy/trace/setting"}, 501, "trace settings are not supported"},
 		{"wrong method", call{method: http.MethodGet, path: path}, 405, "expected POST"},
 		{"delete", call{method: http.MethodDelete, path: path}, 405, "expected POST"},
 		{"content type", call{path: path, header: map[string]string{"Content-Type": "application/xml"}, body: good.body}, 415, "expected application/json"},

@@ -3,6 +3,8 @@ package serve
 import (
 	"net/http"
 	"strings"
+
+	"weir.dev/weir/internal/triton"
 )
 
 // api names one way in; metrics are kept by it.
@@ -13,6 +15,7 @@ const (
 	apiLive       api = "live"
 	apiReady      api = "ready"
 	apiMetrics    api = "metrics"
+	apiAlive      api = "alive"
 	apiV1List     api = "v1_list"
 	apiV1Status   api = "v1_status"
 	apiV1Metadata api = "v1_metadata"
@@ -156,6 +159,7 @@ func (s *Server) routes() map[api]route {
 		apiLive:       {methods: get, early: true, serve: serveLive},
 		apiReady:      {methods: get, serve: serveReady},
 		apiMetrics:    {methods: get, early: true, serve: serveMetrics},
+		apiAlive:      {methods: get, early: true, serve: serveAlive},
 		apiEvents:     {methods: post, serve: serveEvent},
 		apiImage:      {methods: post, serve: lease(serveImage)},
 		apiV1Predict:  {methods: post, serve: serveV1(apiV1Predict)},
@@ -181,6 +185,9 @@ func (s *Server) routes() map[api]route {
 
 // serveNone says which paths there are.
 func serveNone(s *Server, _ *state, _ http.ResponseWriter, r *http.Request) error {
+	if err := triton.Lacks(r.URL.Path); err != nil {
+		return err
+	}
 	m := s.name
 	return statusError(http.StatusNotFound, "no %s here: expected /v1/models/%s[/versions/V|/labels/L][:predict|:classify|:regress|/metadata], "+
 		"/v2/models/%s[/versions/V][/infer|/ready|/config|/stats], /v2/repository/index, POST / or /events for CloudEvents, /healthz, /readyz or /metrics", r.URL.Path, m, m)

@@ -10,6 +10,7 @@ import (
 
 	"weir.dev/weir/functions/model"
 	"weir.dev/weir/internal/rpc"
+	"weir.dev/weir/internal/triton"
 )
 
 // rpcMethod is how one gRPC method is served, and the API that it counts as.
@@ -70,6 +71,9 @@ var rpcServices = []string{
 
 // serveOtherRPC answers reflection, and says what does not exist.
 func serveOtherRPC(s *Server, _ *state, w http.ResponseWriter, r *http.Request) error {
+	if err := triton.Lacks(r.URL.Path); err != nil {
+		return err
+	}
 	if !s.reflection.Serves(r.URL.Path) {
 		return statusError(http.StatusNotImplemented, "no gRPC method %s here: reflection lists those there are", r.URL.Path)
 	}

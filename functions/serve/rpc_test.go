@@ -251,6 +251,8 @@ func TestRPCInfer(t *testing.T) {
 			`model_name: "toy" model_version: "3" id: "7" outputs {name: "x_out" datatype: "FP32" shape: [1, 3] contents {fp32_contents: [1, 2, 3.5]}}`},
 		{"raw", `model_name: "toy" inputs {name: "uint16" datatype: "UINT16" shape: 2} raw_input_contents: "\x01\x02\x03\x04"`,
 			`model_name: "toy" model_version: "3" outputs {name: "uint16_out" datatype: "UINT16" shape: 2} raw_output_contents: "\x01\x02\x03\x04"`},
+		{"raw beside contents that hold nothing", `model_name: "toy" inputs {name: "uint16" datatype: "UINT16" shape: 2 contents {}} raw_input_contents: "\x01\x02\x03\x04"`,
+			`model_name: "toy" model_version: "3" outputs {name: "uint16_out" datatype: "UINT16" shape: 2} raw_output_contents: "\x01\x02\x03\x04"`},
 		{"raw halves", `model_name: "toy" inputs {name: "fp16" datatype: "FP16" shape: 1} raw_input_contents: "\x00\x3c"`,
 			`model_name: "toy" model_version: "3" outputs {name: "fp16_out" datatype: "FP16" shape: 1} raw_output_contents: "\x00\x3c"`},
 		{"raw brain floats", `model_name: "toy" inputs {name: "bf16" datatype: "BF16" shape: 1} raw_input_contents: "\x80\x3f"`,

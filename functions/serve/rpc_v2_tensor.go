@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"google.golang.org/protobuf/proto"
+
 	"weir.dev/weir/functions/model"
 	pb "weir.dev/weir/proto/inference"
 )
@@ -39,7 +41,7 @@ func fromRPC(req *pb.ModelInferRequest) (r inferRequest, raw bool, err error) {
 			return r, raw, err
 		}
 		switch {
-		case raw && in.GetContents() != nil:
+		case raw && proto.Size(in.GetContents()) > 0: // MLServer's client sends an empty one
 			return r, raw, badRequest("%s: expected either contents or raw_input_contents, got both", where)
 		case raw:
 			t.tensor, err = decodeBinary(t.dtype, t.shape, raws[i])

@@ -124,6 +124,9 @@ func (s *Server) Handler() http.Handler {
 		if t.api == apiV1Predict && isImage(r.Header.Get("Content-Type")) {
 			t.api = apiImage
 		}
+		if r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			t.api = apiAlive
+		}
 		if s.revision != "" {
 			// Requests that a cluster's ingress brings have met no router that says it.
 			w.Header().Set(headerRevision, s.revision)

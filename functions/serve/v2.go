@@ -127,15 +127,15 @@ func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request, 
 			return badRequest("header %s is %q, expected the JSON's length in bytes, 1 to the body's %d", headerJSONLength, header, len(body))
 		}
 	}
-	answer, err := s.inferV2(r.Context(), st, body[:length:length], body[length:], true, m)
+	answer, err := s.inferV2(r.Context(), st, body[:length:length], body[length:], v2Form{binary: true}, m)
 	if err != nil {
 		return err
 	}
 	return answer.write(w)
 }
 
-// inferV2 decodes an inference request, predicts and encodes the answer. Without binary the answer is JSON alone.
-func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, binary bool, m *memory) (v2Answer, error) {
+// inferV2 decodes an inference request, predicts and encodes the answer.
+func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, form v2Form, m *memory) (v2Answer, error) {
 	req, err := s.readInfer(body, tail, m)
 	if err != nil {
 		return v2Answer{}, err
@@ -147,7 +147,7 @@ func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, bina
 	if err != nil {
 		return v2Answer{}, err
 	}
-	return writeInfer(st, req, out, binary)
+	return writeInfer(st, req, out, form)
 }
 
 // predictV2 predicts. The limit of instances is one of JSON: data that came in binary form is bounded by its size.

@@ -35,8 +35,8 @@ type inferOutput struct {
 // readInfer reads the JSON of an inference request; tail is the binary data behind it.
 func (s *Server) readInfer(body, tail []byte, m *memory) (inferRequest, error) {
 	var r inferRequest
-	scan := s.scanner(body, false)
-	scan.memory = m
+	scan := s.scanner(body, true)
+	scan.memory, scan.nullIsNaN = m, true
 	if c := scan.peek(); c != '{' {
 		return r, scan.fail(`expected an object with "inputs", got %s`, scan.what())
 	}
@@ -50,15 +50,18 @@ func (s *Server) readInfer(body, tail []byte, m *memory) (inferRequest, error) {
 		var err error
 		switch key {
 		case "id":
-			r.id, err = scan.text("id")
+			if !scan.null() {
+				r.id, err = scan.text("id")
+			}
 		case "parameters":
 			p, err = scan.params("parameters")
 		case "inputs":
 			err = r.readInputs(scan)
 		case "outputs":
-			scan.peek()
-			outputs = scan.i
-			err = scan.skip()
+			if !scan.null() {
+				outputs = scan.i
+				err = scan.skip()
+			}
 		default:
 			err = scan.skip()
 		}

@@ -11,6 +11,15 @@ import (
 // contentBinary is the content type of tensors as bytes.
 const contentBinary = "application/octet-stream"
 
+// v2Form is what an inference response may hold.
+type v2Form struct {
+	// binary allows tensors in binary form; without it the answer is JSON alone.
+	binary bool
+	// finite keeps the JSON strict, as part of an event's: without NaN and the infinities. Elsewhere they are written as such, as
+	// Triton and /v1 do: their clients read them, and a client that does not says so, while null some would take for 0.
+	finite bool
+}
+
 // v2Answer is an inference response: JSON, and binary data behind it if some was asked for.
 type v2Answer struct {
 	json, tail []byte
@@ -33,13 +42,13 @@ func (a v2Answer) write(w http.ResponseWriter) error {
 }
 
 // writeInfer encodes the outputs that were asked for, in the order in which they were; all by name if none were.
-func writeInfer(st *state, req inferRequest, out model.Response, binary bool) (v2Answer, error) {
+func writeInfer(st *state, req inferRequest, out model.Response, form v2Form) (v2Answer, error) {
 	var a v2Answer
 	wanted, err := req.wanted(out)
 	if err != nil {
 		return a, err
 	}
-	w := &tensorWriter{finite: true, noHalves: true, text: true}
+	w := &tensorWriter{finite: form.finite, noHalves: true, text: true}
 	w.b = append(appendString(append(w.b, `{"model_name":`...), st.meta.Name), `,"model_version":"`...)
 	w.b = append(strconv.AppendInt(w.b, st.meta.Version, 10), '"')
 	if req.id != "" {
@@ -52,7 +61,7 @@ func writeInfer(st *state, req inferRequest, out model.Response, binary bool) (v
 			w.b = append(w.b, ',')
 		}
 		w.head(o.name, t)
-		if o.binary && binary {
+		if o.binary && form.binary {
 			before := len(a.tail)
 			a.tail, a.binary = appendBinary(a.tail, t), true
 			w.b = append(w.b, `,"parameters":{"binary_data_size":`...)

@@ -1,5 +1,7 @@
 package serve
 
+import "weir.dev/weir/internal/triton"
+
 // Parameters of Triton's that would change the meaning of a request and are not supported.
 const (
 	paramClassification = "classification"
@@ -9,7 +11,7 @@ const (
 // refused is the answer to one of them.
 func refused(at, name string) error {
 	if name == paramSharedMemory {
-		return badRequest("%s: shared memory is not supported, since replicas run apart from their clients: send tensors in the request", at)
+		return badRequest("%s: %s", at, triton.NoSharedMemory)
 	}
 	return badRequest("%s: the classification extension is not supported: ask for the output as it is and take its largest", at)
 }
@@ -30,6 +32,9 @@ type params struct {
 
 func (s *scanner) params(where string) (params, error) {
 	p := params{size: -1}
+	if s.null() {
+		return p, nil
+	}
 	if s.peek() != '{' {
 		return p, badRequest("%s: expected an object, got %s", where, s.what())
 	}
@@ -37,6 +42,9 @@ func (s *scanner) params(where string) (params, error) {
 	err := s.object(func(key string) error {
 		if err := once(has, key, where); err != nil {
 			return err
+		}
+		if s.null() {
+			return nil
 		}
 		at := where + "." + key
 		var err error

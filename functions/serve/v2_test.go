@@ -31,6 +31,10 @@ func TestV2Answers(t *testing.T) {
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"v_out","datatype":"FP64","shape":[],"data":[0.1]}]}`},
 		{"strings in base64", inferPath, `{"inputs":[{"name":"bytes","shape":[1],"datatype":"BYTES","parameters":{"content_type":"base64"},"data":["YWI="]}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bytes_out","datatype":"BYTES","shape":[1],"data":["ab"]}]}`},
+		{"what is not given is null", inferPath, `{"id":null,"parameters":null,"inputs":[{"name":"bool","shape":[1],"datatype":"BOOL","parameters":{"content_type":null,"binary_data_size":null},"data":[true]}],"outputs":null}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[1],"data":[true]}]}`},
+		{"parameters of an output are null", inferPath, `{"inputs":[{"name":"bool","shape":[1],"datatype":"BOOL","parameters":null,"data":[true]}],"outputs":[{"name":"bool_out","parameters":null}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[1],"data":[true]}]}`},
 		{"booleans", inferPath, `{"inputs":[{"name":"bool","shape":[2],"datatype":"BOOL","data":[true,false]}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[2],"data":[true,false]}]}`},
 	}
@@ -116,12 +120,19 @@ func TestV2Binary(t *testing.T) {
 			t.Errorf("FP16 in JSON: status %d: %s", w.Code, w.Body)
 		}
 	})
-	t.Run("NaN is not JSON", func(t *testing.T) {
+	t.Run("no numbers in JSON", func(t *testing.T) {
 		t.Parallel()
-		body, header := binaryBody(`{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","parameters":{"binary_data_size":12}}]}`,
-			model.Tensor{DType: model.Float32, Shape: []int64{1, 3}, Data: []byte("\x00\x00\xc0\x7f\x00\x00\x00\x00\x00\x00\x00\x00")})
-		if w := (call{path: inferPath, body: body, header: header}).do(t, h); w.Code != 400 || !strings.Contains(w.Body.String(), "NaN") {
-			t.Errorf("status %d: %s", w.Code, w.Body)
+		_, tail := send(t, `{"parameters":{"binary_data_output":true},"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","data":[NaN,Infinity,-Infinity,null,-0,1]}]}`, nil)
+		want := "\x00\x00\xc0\x7f" + "\x00\x00\x80\x7f" + "\x00\x00\x80\xff" + "\x00\x00\xc0\x7f" + "\x00\x00\x00\x80" + "\x00\x00\x80\x3f"
+		if tail != want {
+			t.Errorf("got %x\nwant %x", tail, want)
+		}
+	})
+	t.Run("no numbers in an answer's JSON", func(t *testing.T) {
+		t.Parallel()
+		json, _ := send(t, `{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[NaN,Infinity,-Infinity]}]}`, nil)
+		if want := `"data":[NaN,Infinity,-Infinity]`; !strings.Contains(json, want) {
+			t.Errorf("got %s\nwant %s in it", json, want)
 		}
 	})
 }

@@ -51,6 +51,7 @@ func (c *converter) toTF(t model.Tensor) (*tf.Tensor, error) {
 		return nil, fmt.Errorf("tensor: %w", err)
 	}
 	if carried {
+		defer free(out)
 		return c.convert(out, tfTypes[t.DType], nil)
 	}
 	return out, nil
@@ -72,6 +73,7 @@ func (c *converter) stringsToTF(t model.Tensor) (*tf.Tensor, error) {
 	}
 	if len(t.Shape) > 1 {
 		// Tensor.Reshape refuses strings.
+		defer free(out)
 		return c.convert(out, tf.String, t.Shape)
 	}
 	return out, nil
@@ -88,6 +90,7 @@ func (c *converter) convert(t *tf.Tensor, to tf.DataType, shape []int64) (*tf.Te
 		if feeds[g.shape], err = tf.NewTensor(shape); err != nil {
 			return nil, fmt.Errorf("tensor: %w", err)
 		}
+		defer free(feeds[g.shape])
 	}
 	out, err := g.session.Run(feeds, []tf.Output{g.out}, nil)
 	if err != nil {

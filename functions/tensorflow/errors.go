@@ -26,7 +26,7 @@ func guard(f func()) (err error) {
 // an error is about what is in the input, such as a picture that cannot be decoded, unless it says one of these.
 var (
 	ofMemory = regexp.MustCompile(`(?i)\bOOM\b|out of memory|failed to allocate|resource_?exhausted`)
-	ofModel  = regexp.MustCompile(`(?i)could not find (variable|resource)|uninitialized|not initialized|no op ?kernel|closed session|cancelled`)
+	ofModel  = regexp.MustCompile(`(?i)could not find (variable|resource)|uninitialized|not initialized|no op ?kernel|is not implemented|closed session|cancelled`)
 )
 
 // nodeNoise is what TensorFlow adds to a message about where in the graph it happened.

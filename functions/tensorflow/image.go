@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"math"
 	"slices"
+	"unsafe"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
 	"github.com/galeone/tensorflow/tensorflow/go/op"
@@ -162,26 +163,32 @@ func (p *preprocessor) pixels(t model.Tensor) (model.Tensor, error) {
 	one := int(p.size * p.size * 3 * 4)
 	batch := model.Tensor{DType: model.Float32, Shape: []int64{t.Len(), p.size, p.size, 3}, Data: make([]byte, 0, one*len(t.Strings))}
 	for i, encoded := range t.Strings {
-		in, err := tf.NewTensor(string(encoded))
+		one, err := p.decode(encoded)
 		if err != nil {
-			return model.Tensor{}, fmt.Errorf("image %d: %w", i, err)
+			return model.Tensor{}, brokenImage(i, len(t.Strings), err)
 		}
-		out := p.other
-		if bytes.HasPrefix(encoded, []byte("\xff\xd8\xff")) {
-			out = p.jpeg
-		}
-		fetched, err := p.session.Run(map[tf.Output]*tf.Tensor{p.in: in}, []tf.Output{out}, nil)
-		if err != nil {
-			return model.Tensor{}, brokenImage(i, len(t.Strings), runError(err))
-		}
-		one, err := fromTF(fetched[0])
-		if err != nil {
-			return model.Tensor{}, err
-		}
-		batch.Data = append(batch.Data, one.Data...)
-		released.add(int64(len(encoded) + len(one.Data)))
+		batch.Data = append(batch.Data, one.TensorData()...)
+		free(one)
 	}
 	return batch, nil
+}
+
+// decode makes one encoded image a tensor [size, size, 3].
+func (p *preprocessor) decode(encoded []byte) (*tf.Tensor, error) {
+	in, err := tf.NewTensor(unsafe.String(unsafe.SliceData(encoded), len(encoded)))
+	if err != nil {
+		return nil, fmt.Errorf("tensor: %w", err)
+	}
+	defer free(in)
+	out := p.other
+	if bytes.HasPrefix(encoded, []byte("\xff\xd8\xff")) {
+		out = p.jpeg
+	}
+	fetched, err := p.session.Run(map[tf.Output]*tf.Tensor{p.in: in}, []tf.Output{out}, nil)
+	if err != nil {
+		return nil, runError(err)
+	}
+	return fetched[0], nil
 }
 
 func brokenImage(i, of int, err error) error {

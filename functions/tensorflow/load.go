@@ -134,7 +134,7 @@ func Load(ctx context.Context, dir string, o Options) (model.Model, error) {
 	o.Observe(PhaseLoad, loaded.Sub(start))
 	if !o.SkipWarm {
 		if err := m.warm(ctx); err != nil {
-			return nil, fmt.Errorf("warm up %s: %w", dir, err)
+			return nil, fmt.Errorf("warm up %s: %w%s", dir, err, withoutOneDNN())
 		}
 		o.Observe(PhaseWarm, time.Since(loaded))
 	}

@@ -1,43 +1,30 @@
 package tensorflow
 
+// #include "tensorflow/c/tf_tensor.h"
+import "C"
+
 import (
 	"runtime"
-	"sync"
+	"unsafe"
 
-	"weir.dev/weir/functions/model"
+	tf "github.com/galeone/tensorflow/tensorflow/go"
 )
 
-// collectEvery is after how many bytes of tensors Go's collector is run: their memory is TensorFlow's, freed by
-// finalizers, and a collector that does not see it would let the process grow to twice its size.
-const collectEvery = 64 << 20
-
-// released counts tensors of all models of the process, as they share its memory.
-var released nativeMemory
-
-type nativeMemory struct {
-	mu    sync.Mutex
-	bytes int64
+// free gives a tensor's memory back at once; the tensor must not be used again. The binding leaves that to a finalizer, which runs
+// when Go's collector comes by. The collector does not see TensorFlow's memory, so hundreds of photos would wait for it. Memory
+// that something else in TensorFlow has, too, stays for that.
+func free(t *tf.Tensor) {
+	runtime.SetFinalizer(t, nil)
+	c := cTensor(t)
+	C.TF_DeleteTensor(*c)
+	*c = nil
 }
 
-// add counts tensors that nothing needs any more, and has them freed when they are many.
-func (n *nativeMemory) add(bytes int64) {
-	n.mu.Lock()
-	n.bytes += bytes
-	due := n.bytes >= collectEvery
-	if due {
-		n.bytes = 0
-	}
-	n.mu.Unlock()
-	if due {
-		runtime.GC()
+func freeAll(tensors []*tf.Tensor) {
+	for _, t := range tensors {
+		free(t)
 	}
 }
 
-// nativeBytes is about what a tensor takes in TensorFlow's memory.
-func nativeBytes(t model.Tensor) int64 {
-	n := int64(len(t.Data))
-	for _, s := range t.Strings {
-		n += int64(len(s)) + 24 // a TF_TString
-	}
-	return n
-}
+// cTensor is where a tensor of the binding has TensorFlow's: the binding does not show it, it is what a Tensor begins with.
+func cTensor(t *tf.Tensor) **C.TF_Tensor { return (**C.TF_Tensor)(unsafe.Pointer(t)) }

@@ -1,13 +1,11 @@
 package tensorflow
 
-// #include "tensorflow/c/c_api.h"
 // #include "tensorflow/c/tf_tensor.h"
 import "C"
 
 import (
 	"strconv"
 	"sync"
-	"unsafe"
 
 	tf "github.com/galeone/tensorflow/tensorflow/go"
 )
@@ -52,6 +50,13 @@ func (r *reuse) take(dtype tf.DataType, shape []int64) *tf.Tensor {
 	return t
 }
 
+// release is for a tensor that was fed to a run that is over: it is kept, or its memory is given back.
+func (r *reuse) release(t *tf.Tensor) {
+	if !r.put(t) {
+		free(t)
+	}
+}
+
 // put keeps a tensor that was fed to a run that is over, and says whether it did.
 func (r *reuse) put(t *tf.Tensor) bool {
 	if t.DataType() == tf.String {
@@ -67,6 +72,9 @@ func (r *reuse) put(t *tf.Tensor) bool {
 	defer r.mu.Unlock()
 	if r.bytes += size; r.bytes > idleBytes || r.idle == nil {
 		// Callers may send ever other shapes.
+		for _, all := range r.idle {
+			freeAll(all)
+		}
 		r.idle, r.bytes = map[string][]*tf.Tensor{}, size
 	}
 	r.idle[string(k)] = append(r.idle[string(k)], t)
@@ -74,9 +82,9 @@ func (r *reuse) put(t *tf.Tensor) bool {
 }
 
 // alone reports whether nothing else has a tensor's memory: a variable that was assigned it has, and an output that is the
-// input. The binding does not show its TF_Tensor, which is what a Tensor begins with.
+// input.
 func alone(t *tf.Tensor) bool {
-	c := (**C.TF_Tensor)(unsafe.Pointer(t))
+	c := cTensor(t)
 	moved := C.TF_TensorMaybeMove(*c)
 	if moved == nil {
 		return false

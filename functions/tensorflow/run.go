@@ -64,7 +64,11 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 		inputs = map[string]model.Tensor{m.images.input: pixels}
 	}
 	feeds := make(map[tf.Output]*tf.Tensor, len(inputs))
-	native := int64(0)
+	defer func() {
+		for _, t := range feeds {
+			m.convert.reuse.release(t)
+		}
+	}()
 	for name, t := range inputs {
 		feed, err := m.convert.toTF(t)
 		if err != nil {
@@ -84,6 +88,7 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 	if err := guard(func() { fetched = m.session.Exec(fetches, feeds) }); err != nil {
 		return model.Response{}, runError(err)
 	}
+	defer freeAll(fetched)
 	resp := model.Response{Outputs: make(map[string]model.Tensor, len(names))}
 	for i, name := range names {
 		t, err := fromTF(fetched[i])
@@ -91,13 +96,6 @@ func (m *savedModel) run(sig model.Signature, req model.Request) (model.Response
 			return model.Response{}, err
 		}
 		resp.Outputs[name] = t
-		native += nativeBytes(t)
 	}
-	for name, t := range inputs {
-		if !m.convert.reuse.put(feeds[e.inputs[name]]) {
-			native += nativeBytes(t)
-		}
-	}
-	released.add(native)
 	return resp, nil
 }

@@ -1,9 +1,6 @@
 package tensorflow
 
 import (
-	"os"
-	"regexp"
-	"strconv"
 	"testing"
 
 	"weir.dev/weir/functions/model"
@@ -28,24 +25,10 @@ func TestTrim(t *testing.T) {
 		}
 	}
 	predict()
-	before := mappedFiles(t)
+	before := status(t, "RssFile")
 	Trim()
 	predict()
-	if after := mappedFiles(t); after > before/2 {
+	if after := status(t, "RssFile"); after > before/2 {
 		t.Errorf("%d kB of files are mapped after Trim and a prediction, %d before: want at most half", after, before)
 	}
-}
-
-// mappedFiles is how many kB of files this process has in memory.
-func mappedFiles(t *testing.T) int {
-	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	kB, err := strconv.Atoi(string(regexp.MustCompile(`RssFile:\s+(\d+) kB`).FindSubmatch(status)[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kB
 }

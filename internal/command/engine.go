@@ -42,8 +42,7 @@ func placeFlags(cmd *cobra.Command, p *place) {
 	f.StringVar(&p.Kubeconfig, "kubeconfig", "", "file that says how to reach the cluster (default $KUBECONFIG, else ~/.kube/config)")
 	f.StringVar(&p.Context, "context", "", "context of the kubeconfig (default its current one)")
 	f.StringVarP(&p.Namespace, "namespace", "n", "", "namespace of the services on the cluster (default the context's)")
-	check := cmd.PreRunE
-	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+	checkFlags(cmd, func(cmd *cobra.Command) error {
 		if p.on != onLocal && p.on != onCluster {
 			return usagef(cmd, "--on %q is unknown: it is local or cluster", p.on)
 		}
@@ -52,11 +51,8 @@ func placeFlags(cmd *cobra.Command, p *place) {
 				return usagef(cmd, "--%s is for --on cluster", name)
 			}
 		}
-		if check == nil {
-			return nil
-		}
-		return check(cmd, args)
-	}
+		return nil
+	})
 }
 
 // dial finds the engine that the flags mean.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,6 +31,7 @@ type loadOptions struct {
 	out, address, ui, registry string
 	length                     time.Duration
 	allowHosts                 []string
+	output                     output
 }
 
 func (e *env) load() *cobra.Command {
@@ -46,6 +46,7 @@ Ctrl-C ends the load and writes the report of what was done.`,
   weir load loadtest/scenarios/soak.yaml --for 10m            # shorter than it says
   weir load loadtest/scenarios/autoscaling.yaml --ui :8089    # and watch it at http://127.0.0.1:8089
   weir load loadtest/scenarios/autoscaling-hpa.yaml --on cluster
+  weir load loadtest/scenarios/first.yaml -o json | jq '.thresholds[] | select(.holds | not)'
   weir load compare weir-load/2026-11-24T10-00-00-no-autoscaling weir-load/2026-11-24T10-05-00-autoscaling`,
 		Args: exactly("SCENARIO.yaml"),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.runLoad(cmd, args[0], o) },
@@ -57,6 +58,7 @@ Ctrl-C ends the load and writes the report of what was done.`,
 	f.StringVar(&o.ui, "ui", "", "show the run on a web page at this address, such as :8089 (of this machine only), until Ctrl-C; users or a rate that are changed there hold until the run ends")
 	f.DurationVar(&o.length, "for", 0, "let the load last so long, such as 20s to try it out: its stages, changes and tail in proportion")
 	f.StringArrayVar(&o.allowHosts, "allow-host", nil, "a host besides this machine that load may be sent to; may be given again")
+	outputFlag(cmd, &o.output, outputTable, outputJSON)
 	placeFlags(cmd, &o.place)
 	cmd.AddCommand(e.loadCompare())
 	return cmd
@@ -73,9 +75,14 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 	case o.length > 0:
 		s.Stretch(o.length)
 	}
-	opts := loadtest.Options{Scenario: s, Address: o.address, Registry: o.registry, AllowHosts: o.allowHosts, Version: Version}
+	opts := loadtest.Options{
+		Scenario: s, Address: o.address, Registry: o.registry, AllowHosts: o.allowHosts, Version: Version, Asked: o.address != "",
+	}
 	if err := e.loadOn(cmd.Context(), &opts, o); err != nil {
 		return err
+	}
+	if err := report.CheckDir(cmp.Or(o.out, reportsDir)); err != nil {
+		return err // now, not after an hour of load
 	}
 	sending, sent := context.WithCancel(cmd.Context())
 	defer sent()
@@ -90,7 +97,7 @@ func (e *env) runLoad(cmd *cobra.Command, file string, o loadOptions) error {
 		return err
 	}
 	run, err := session.Wait()
-	_, problem := e.finishLoad(run, o.out)
+	_, problem := e.finishLoad(run, o.out, o.output)
 	return errors.Join(err, problem)
 }
 
@@ -155,7 +162,7 @@ func (e *env) loadWatched(ctx context.Context, opts loadtest.Options, o loadOpti
 			if runs++; out != "" && runs > 1 {
 				out = fmt.Sprintf("%s-%d", out, runs)
 			}
-			return e.finishLoad(run, out)
+			return e.finishLoad(run, out, o.output)
 		},
 	}).Serve(ctx, ln)
 }
@@ -166,17 +173,46 @@ var errThresholds = errors.New("a threshold does not hold")
 // errTargetDied says that there was nobody to answer.
 var errTargetDied = errors.New("the target died")
 
+// outcome is what came of a run, for programs; what it was like over time is in the report's run.json.
+type outcome struct {
+	Report     string            `json:"report"`
+	Scenario   string            `json:"scenario"`
+	Engine     string            `json:"engine"`
+	Seconds    float64           `json:"seconds"`
+	Died       bool              `json:"died"`
+	Notes      []string          `json:"notes"`
+	Summaries  []measure.Summary `json:"summaries"`
+	Failures   []measure.Failure `json:"failures"`
+	Thresholds []measure.Verdict `json:"thresholds"`
+}
+
+func (e *env) printOutcome(page string, run measure.Run, o output) error {
+	if o == outputJSON {
+		return printJSON(e.out, outcome{
+			page, run.Scenario, run.Engine, run.Seconds, run.Died, run.Notes, run.Summaries, run.Failures, run.Thresholds,
+		})
+	}
+	_, err := fmt.Fprintf(e.out, "report: %s\n", page)
+	return err
+}
+
 // finishLoad writes a run's report, and says what came of the run and where the report is.
-func (e *env) finishLoad(run measure.Run, out string) (string, error) {
+func (e *env) finishLoad(run measure.Run, out string, o output) (string, error) {
+	terminal.Summary(e.err, run) // a report that can't be written takes nothing of it away
 	if out == "" {
-		out = report.Dir(reportsDir, run.Scenario, run.Started)
+		dir, err := report.MakeDir(reportsDir, run.Scenario, run.Started)
+		if err != nil {
+			return "", err
+		}
+		out = dir
 	}
 	if err := report.Write(out, run); err != nil {
 		return "", err
 	}
-	terminal.Summary(e.err, run)
 	page := filepath.Join(out, report.FileHTML)
-	fmt.Fprintf(e.out, "report: %s\n", page)
+	if err := e.printOutcome(page, run, o); err != nil {
+		return page, err
+	}
 	switch {
 	case run.Died:
 		return page, errTargetDied
@@ -203,9 +239,6 @@ func (e *env) loadCompare() *cobra.Command {
 				return err
 			}
 			if out == "" {
-				if err := os.MkdirAll(reportsDir, 0o755); err != nil {
-					return fmt.Errorf("report: %w", err)
-				}
 				out = report.Dir(reportsDir, "compare", time.Now()) + ".html"
 			}
 			picture, err := report.WriteCompare(out, a, b)

@@ -76,6 +76,7 @@ Knative Services that a cluster gets. Services of earlier runs are kept in the s
 
 func (e *env) runUp(ctx context.Context, o upOptions) error {
 	defer ballast.Carry()()
+	frugal.Patient()
 	log, err := e.logger(o)
 	if err != nil {
 		return err

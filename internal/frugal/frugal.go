@@ -1,13 +1,14 @@
-// Package frugal keeps down what Go's scheduler does around small pieces of work, which costs more than a small request
+// Package frugal keeps down what schedulers do around small pieces of work, which costs more than a small request
 // itself: what a process leaves of the processors it shares, others have.
 //
-// There are two such costs. The monitor thread (sysmon), which sleeps while no goroutine runs, is woken by the next system
+// There are three such costs, of which two are Go's. The monitor thread (sysmon), which sleeps while no goroutine runs, is woken by the next system
 // call and looks every 20 µs until it may sleep again: three switches for each piece of work. While one of the processors
 // counts as used it stays on its own, and comes to look every 10 ms only. A Saver does that for a server while it has
 // requests. And with more processors than it needs a process wakes another thread for nearly every goroutine that can go
 // on, which finds nothing left to do. Keep spares a sender of load that, too.
+// The third is the kernel's: where others fill the processors, it interrupts them for each piece of work. Patient ends that.
 //
-// Both set runtime.GOMAXPROCS, so a process uses one of them, once.
+// A Saver and Keep set runtime.GOMAXPROCS, so a process uses one of them, once.
 package frugal
 
 import (

@@ -111,8 +111,8 @@ func newConn(s *Server, nc net.Conn, in *bufio.Reader) *conn {
 	c.ctx, c.cancel = context.WithCancel(context.WithValue(s.base, http.LocalAddrContextKey, nc.LocalAddr()))
 	c.fr = http2.NewFramer(&c.out, in)
 	c.fr.SetReuseFrames()
-	c.fr.SetMaxReadFrameSize(16 << 10)
-	c.fr.MaxHeaderListSize = maxHeader
+	c.fr.SetMaxReadFrameSize(maxFrame)
+	c.fr.MaxHeaderListSize = mostHeader
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.block)
 	c.inflow.left.Store(window)
@@ -120,6 +120,7 @@ func newConn(s *Server, nc net.Conn, in *bufio.Reader) *conn {
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: maxStreams},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeader},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
+		http2.Setting{ID: http2.SettingMaxFrameSize, Val: maxFrame},
 	)
 	_ = c.fr.WriteWindowUpdate(0, window-65535)
 	return c

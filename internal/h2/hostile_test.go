@@ -48,7 +48,8 @@ func TestConformance(t *testing.T) {
 	})
 	host, text, _ := net.SplitHostPort(ln.Addr().String())
 	number, _ := strconv.Atoi(text)
-	ok, err := h2spec.Run(&config.Config{Host: host, Port: number, Path: "/", Timeout: 5 * time.Second, MaxHeaderLen: 4000, Strict: true})
+	// Five of the longest are more than a frame.
+	ok, err := h2spec.Run(&config.Config{Host: host, Port: number, Path: "/", Timeout: 5 * time.Second, MaxHeaderLen: maxFrame / 4, Strict: true})
 	if err != nil || !ok {
 		t.Errorf("h2spec: %v; what failed stands above", err)
 	}
@@ -166,6 +167,28 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestPath asks for what is no path of this server.
+func TestPath(t *testing.T) {
+	t.Parallel()
+	p := listen(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%q is answered", r.RequestURI) }, Options{})
+	for _, path := range []string{"", "a", "http://elsewhere/a", "?a"} {
+		c := dial(t, p.addr)
+		c.headers(1, "GET", path, true)
+		for {
+			f, err := c.ReadFrame()
+			if err != nil {
+				t.Fatalf("%q: %v", path, err)
+			}
+			if reset, ok := f.(*http2.RSTStreamFrame); ok {
+				if reset.ErrCode != http2.ErrCodeProtocol {
+					t.Errorf("%q: %v", path, reset.ErrCode)
+				}
+				break
+			}
+		}
+	}
+}
+
 // TestWindow sends what nobody reads: a window of it is taken, and not a byte more, however many streams it comes on.
 func TestWindow(t *testing.T) {
 	t.Parallel()
@@ -201,8 +224,8 @@ func TestAsksAndDoesNotRead(t *testing.T) {
 	c := dial(t, p.addr)
 	_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
 	sent := 0
-	for ; sent < 64<<20; sent += 17 {
-		if err := c.WritePing(false, [8]byte{}); err != nil {
+	for ; sent < 64<<20; sent += len(pings) {
+		if _, err := c.Write(pings); err != nil {
 			break
 		}
 	}

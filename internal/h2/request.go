@@ -88,10 +88,17 @@ func (c *conn) newStream(f *http2.MetaHeadersFrame) (*stream, error) {
 		st.body.ask = st.w.askBody
 		delete(r.Header, "Expect")
 	}
-	if f.Truncated {
-		st.w.tooLarge = true
-	}
+	st.w.tooLarge = tooLarge(f)
 	return st, nil
+}
+
+// tooLarge says whether a header is over the limit.
+func tooLarge(f *http2.MetaHeadersFrame) bool {
+	size := uint32(0)
+	for _, field := range f.Fields {
+		size += field.Size()
+	}
+	return f.Truncated || size > maxHeader
 }
 
 // line sets what the pseudo header fields say.
@@ -103,8 +110,11 @@ func (c *conn) line(r *http.Request, scheme, path string) bool {
 		r.URL, r.RequestURI = &url.URL{Host: r.Host}, r.Host
 		return true
 	}
-	if r.Method == "" || path == "" || scheme != "http" && scheme != "https" {
+	if r.Method == "" || scheme != "http" && scheme != "https" {
 		return false
+	}
+	if !strings.HasPrefix(path, "/") && path != "*" {
+		return false // another server's address, for example
 	}
 	u, err := url.ParseRequestURI(path)
 	if err != nil {

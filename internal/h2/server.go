@@ -30,8 +30,13 @@ const (
 	maxStreams = 250
 	// maxHeader bounds a request's header, as in package server.
 	maxHeader = 64 << 10
+	// mostHeader is how much of a longer one is read, to say that it is too long: what is longer still ends the connection.
+	mostHeader = 256 << 10
 	// window is what a client may send before anybody has read it, on a connection and on each of its streams, as in net/http.
 	window = 1 << 20
+	// maxFrame bounds a frame. Clients in Python copy what is left of a body for each frame: 30 MB in frames of 16 KiB, the least
+	// that may be, take httpx seven seconds.
+	maxFrame = window / 4
 	// keepWorker is for how long a goroutine answers requests, one after the other: it has the stack that they need.
 	keepWorker = 10 * time.Second
 )

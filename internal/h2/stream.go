@@ -101,6 +101,9 @@ func (st *stream) takeTrailer(f *http2.MetaHeadersFrame) error {
 	if !f.StreamEnded() || len(f.PseudoFields()) > 0 {
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
 	}
+	if tooLarge(f) {
+		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeEnhanceYourCalm}
+	}
 	trailer := http.Header{}
 	for _, field := range f.RegularFields() {
 		trailer.Add(st.c.canonical(field.Name), field.Value)

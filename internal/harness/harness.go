@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,14 +155,17 @@ func (w *Weir) Kill() error {
 // Ended is closed when weir has ended.
 func (w *Weir) Ended() <-chan struct{} { return w.ended }
 
-// Tail returns the last lines of weir's log.
+// Tail returns the last lines of weir's log, without those of requests that were answered: they would be all of it.
 func (w *Weir) Tail() string {
 	if w.on != nil {
 		return w.on.tail()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.Join(w.lines[max(0, len(w.lines)-40):], "\n")
+	told := slices.DeleteFunc(slices.Clone(w.lines), func(line string) bool {
+		return strings.Contains(line, `"status":200,`) && strings.Contains(line, `"message":"request"`)
+	})
+	return strings.Join(told[max(0, len(told)-40):], "\n")
 }
 
 // URL is the address of a path.

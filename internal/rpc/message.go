@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,7 +20,11 @@ import (
 // Prefix is how many bytes stand before a message: whether it is compressed, and its length.
 const Prefix = 5
 
-const gzipName = "gzip"
+// Gzip and Deflate are how messages may be compressed. What gRPC calls deflate is zlib's format, as in HTTP.
+const (
+	Gzip    = "gzip"
+	Deflate = "deflate"
+)
 
 // reserve bounds what a length alone makes the server set aside.
 const reserve = 4 << 20
@@ -45,11 +50,13 @@ func NewReader(r *http.Request, limit int64) (*Reader, error) {
 		return nil, err
 	}
 	encoding := r.Header.Get(headerEncoding)
-	if encoding != "" && encoding != "identity" && encoding != gzipName {
-		return nil, &server.Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("grpc-encoding %q is not supported: expected gzip or identity", encoding)}
+	if encoding != "" && encoding != "identity" && !compresses(encoding) {
+		return nil, &server.Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("grpc-encoding %q is not supported: expected gzip, deflate or identity", encoding)}
 	}
 	return &Reader{in: r.Body, limit: limit, encoding: encoding, whole: isWhole(r)}, nil
 }
+
+func compresses(encoding string) bool { return encoding == Gzip || encoding == Deflate }
 
 // Head reads the prefix of the next message and returns it with the message's length and whether it is compressed. At
 // the end of the call it returns io.EOF.
@@ -64,7 +71,7 @@ func (r *Reader) Head() (head [Prefix]byte, length int64, compressed bool, err e
 	switch {
 	case head[0] > 1:
 		return head, 0, false, Malformed(fmt.Sprintf("a message's first byte is %d, expected 0 or 1", head[0]))
-	case head[0] == 1 && r.encoding != gzipName:
+	case head[0] == 1 && !compresses(r.encoding):
 		return head, 0, false, Malformed("a message is compressed, but the call has no grpc-encoding")
 	case length > r.limit:
 		return head, 0, false, &http.MaxBytesError{Limit: r.limit}
@@ -92,7 +99,7 @@ func (r *Reader) next() ([]byte, error) {
 	if err != nil || !compressed {
 		return message, err
 	}
-	return Decompress(message, r.limit)
+	return r.decompress(message)
 }
 
 // Start is the beginning of a call that was looked at.
@@ -129,7 +136,7 @@ func (r *Reader) Peek(body io.ReadCloser, short int64, look func(message []byte,
 		message := seen.Bytes()[Prefix:]
 		complete := int64(len(message)) == length
 		if compressed {
-			if message, err = Decompress(message, r.limit); err != nil {
+			if message, err = r.decompress(message); err != nil {
 				return Start{}, err
 			}
 		}
@@ -156,7 +163,7 @@ func (r *Reader) peekAll(body io.ReadCloser, head [Prefix]byte, length int64, lo
 	message := call[Prefix : Prefix+length]
 	var err error
 	if head[0] == 1 {
-		if message, err = Decompress(message, r.limit); err != nil {
+		if message, err = r.decompress(message); err != nil {
 			return Start{}, err
 		}
 	}
@@ -219,20 +226,26 @@ func (r *Reader) Single() ([]byte, error) {
 	return message, nil
 }
 
-// Decompress undoes gzip, up to limit bytes.
-func Decompress(message []byte, limit int64) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(message))
+// decompress undoes the call's compression, up to the limit.
+func (r *Reader) decompress(message []byte) ([]byte, error) {
+	var out io.Reader
+	var err error
+	if r.encoding == Deflate {
+		out, err = zlib.NewReader(bytes.NewReader(message))
+	} else {
+		out, err = gzip.NewReader(bytes.NewReader(message))
+	}
+	var all []byte
+	if err == nil {
+		all, err = io.ReadAll(io.LimitReader(out, r.limit+1))
+	}
 	if err != nil {
-		return nil, Malformed("a message is no valid gzip: " + err.Error())
+		return nil, Malformed("a message is no valid " + r.encoding + ": " + err.Error())
 	}
-	out, err := io.ReadAll(io.LimitReader(z, limit+1))
-	if err != nil {
-		return nil, Malformed("a message is no valid gzip: " + err.Error())
+	if int64(len(all)) > r.limit {
+		return nil, &http.MaxBytesError{Limit: r.limit}
 	}
-	if int64(len(out)) > limit {
-		return nil, &http.MaxBytesError{Limit: limit}
-	}
-	return out, nil
+	return all, nil
 }
 
 // Malformed is the error of what is no call as gRPC has it.
@@ -248,9 +261,9 @@ type Writer struct {
 	begun    bool
 }
 
-// NewWriter answers the call r: compressed as the call was, if it says that it takes that.
+// NewWriter answers the call r: compressed if the call was and its client takes gzip.
 func NewWriter(w http.ResponseWriter, r *http.Request) *Writer {
-	return &Writer{w: w, whole: isWhole(r), compress: r.Header.Get(headerEncoding) == gzipName && strings.Contains(r.Header.Get(headerAccept), gzipName)}
+	return &Writer{w: w, whole: isWhole(r), compress: compresses(r.Header.Get(headerEncoding)) && strings.Contains(r.Header.Get(headerAccept), Gzip)}
 }
 
 // Send writes one message. A client that is gone is nobody's error.
@@ -346,8 +359,8 @@ func (w *Writer) begin() {
 		h.Set("Trailer", TrailerStatus+", "+TrailerMessage)
 	}
 	if w.compress {
-		h.Set(headerEncoding, gzipName)
+		h.Set(headerEncoding, Gzip)
 	}
-	h.Set(headerAccept, gzipName)
+	h.Set(headerAccept, Gzip+","+Deflate)
 	w.w.WriteHeader(http.StatusOK)
 }

@@ -1,6 +1,8 @@
 package strictyaml
 
 import (
+	"bytes"
+	"math"
 	"strconv"
 	"strings"
 
@@ -16,6 +18,39 @@ func newPositions(doc []byte) positions {
 		return positions{root: &yaml.Node{Line: 1}} // the strict reader has told what is wrong
 	}
 	return positions{root: node.Content[0]}
+}
+
+// notANumber is the first value that is a number in YAML and none in JSON; nil if there is none.
+func (p positions) notANumber() *yaml.Node {
+	var find func(*yaml.Node) *yaml.Node
+	find = func(node *yaml.Node) *yaml.Node {
+		var f float64
+		if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!float" && node.Decode(&f) == nil && (math.IsNaN(f) || math.IsInf(f, 0)) {
+			return node
+		}
+		for _, inner := range node.Content {
+			if found := find(inner); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+	return find(p.root)
+}
+
+// secondDocument is the line where a second document begins that is not empty; 0 if there is none.
+func secondDocument(text []byte) int {
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	var node yaml.Node
+	if dec.Decode(&node) != nil {
+		return 0
+	}
+	for dec.Decode(&node) == nil {
+		if len(node.Content) > 0 && node.Content[0].ShortTag() != "!!null" {
+			return node.Content[0].Line
+		}
+	}
+	return 0
 }
 
 // line is the line of a field by its path, such as spec.containers[0].image, or of the deepest field on the way that is

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -23,7 +24,13 @@ type Document struct {
 
 // Parse reads one document. Its name, usually a path, stands before the line in errors.
 func Parse(name string, text []byte) (*Document, error) {
+	if line := secondDocument(text); line > 0 {
+		return nil, fmt.Errorf("%s:%d: a second document begins: expected one", name, line)
+	}
 	asJSON, err := yaml.YAMLToJSONStrict(text)
+	if wrong := newPositions(text).notANumber(); err != nil && wrong != nil {
+		return nil, fmt.Errorf("%s:%d: expected a number, not %s", name, wrong.Line, wrong.Value)
+	}
 	if err != nil {
 		return nil, yamlError(name, err)
 	}
@@ -51,7 +58,11 @@ func (d *Document) Decode(into any) error {
 	}
 	var problems []error
 	for _, unknown := range strict {
-		problems = append(problems, d.Errorf(fieldPath(unknown), "%w", unknown))
+		path := fieldPath(unknown)
+		if known := fieldsBeside(reflect.TypeOf(into), path); len(known) > 0 {
+			unknown = fmt.Errorf("%w: expected one of %s", unknown, strings.Join(known, ", "))
+		}
+		problems = append(problems, d.Errorf(path, "%w", unknown))
 	}
 	return errors.Join(problems...)
 }
@@ -72,7 +83,11 @@ func (d *Document) typeError(err error) (path, what string) {
 		return "", err.Error()
 	}
 	path, _ = pathAt(json.NewDecoder(bytes.NewReader(d.json)), "", wrong.Offset)
-	return path, fmt.Sprintf("%s: want %s, not %s", path, wrong.Type, wrong.Value)
+	what = fmt.Sprintf("expected %s, not %s", typeName(wrong.Type), valueName(wrong.Value))
+	if path == "" {
+		return path, what
+	}
+	return path, path + ": " + what
 }
 
 // pathAt is the path of the value that ends at an offset, or that begins there if it is an object or a list.

@@ -32,15 +32,24 @@ func (e *NotAllowedError) Error() string {
 // Guard says where load may go: to loopback, and to the hosts that are named.
 type Guard struct{ Allowed []string }
 
-// Check says whether load may be sent to a URL.
-func (g Guard) Check(ctx context.Context, target string) error {
-	u, err := url.Parse(target)
-	if err != nil {
-		return fmt.Errorf("target: %w", err)
+// dialled returns the host that requests for a URL go to, which is at's if that is not empty, and whether it is allowed.
+func (g Guard) dialled(target, at string) (host string, allowed bool, err error) {
+	if at == "" {
+		u, err := url.Parse(target)
+		if err != nil {
+			return "", false, fmt.Errorf("target: %w", err)
+		}
+		at = u.Host
 	}
-	host := u.Hostname()
-	if slices.Contains(g.Allowed, host) || slices.Contains(g.Allowed, u.Host) {
-		return nil
+	host = (&url.URL{Host: at}).Hostname()
+	return host, slices.Contains(g.Allowed, host) || slices.Contains(g.Allowed, at), nil
+}
+
+// Check says whether load may be sent to a URL, whose host's requests go to the host:port at if that is not empty.
+func (g Guard) Check(ctx context.Context, target, at string) error {
+	host, allowed, err := g.dialled(target, at)
+	if err != nil || allowed {
+		return err
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -56,11 +65,11 @@ func (g Guard) Check(ctx context.Context, target string) error {
 
 // client sends one load's requests, over HTTP/2 if they are gRPC calls. A name that means another machine later does not
 // lead there: what is dialled is checked again. Redirects are answers, not ways on. at is the host:port that is dialled,
-// whatever the URL's host, if it is not empty: an allowed host's ingress.
+// whatever the URL's host, if it is not empty.
 func (g Guard) client(target, at string, calls bool) (*http.Client, error) {
-	u, err := url.Parse(target)
+	host, anywhere, err := g.dialled(target, at)
 	if err != nil {
-		return nil, fmt.Errorf("target: %w", err)
+		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	dial := dialer.DialContext
@@ -69,13 +78,12 @@ func (g Guard) client(target, at string, calls bool) (*http.Client, error) {
 			return dialer.DialContext(ctx, network, at)
 		}
 	}
-	anywhere := slices.Contains(g.Allowed, u.Hostname()) || slices.Contains(g.Allowed, u.Host)
 	dialer.Control = func(_, address string, c syscall.RawConn) error {
 		a, err := netip.ParseAddrPort(address)
 		if local := err == nil && a.Addr().Unmap().IsLoopback(); local {
 			begin(c, a)
 		} else if !anywhere {
-			return &NotAllowedError{u.Hostname()}
+			return &NotAllowedError{host}
 		}
 		return nil
 	}

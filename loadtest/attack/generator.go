@@ -165,7 +165,7 @@ func (g *Generator) open(ctx, requests context.Context, wg *sync.WaitGroup, stag
 	wg.Go(func() {
 		defer p.alarm.close() // the pacer has ended before the last result
 		for r := range results {
-			s := Shot{Load: g.load.Name, Stage: stage.Name, Sent: r.Timestamp, Latency: r.Latency}
+			s := Shot{Load: g.load.Name, Stage: stage.Name, Turn: stage.Turn, Sent: r.Timestamp, Latency: r.Latency}
 			p.take(r.Seq, &s)
 			if r.Code == 0 {
 				s.failed(r.Error)
@@ -264,22 +264,22 @@ func (g *Generator) user(quit, requests context.Context) {
 	}
 }
 
-// think returns the present stage's name and how long a user waits after the next answer.
-func (g *Generator) think() (string, time.Duration) {
+// think returns the present stage and how long a user waits after the next answer.
+func (g *Generator) think() (scenario.Stage, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	stage := g.load.Stages[min(max(g.stage, 0), len(g.load.Stages)-1)]
 	if stage.Users == nil {
-		return stage.Name, 0
+		return stage, 0
 	}
 	u := stage.Users
-	return stage.Name, u.Think + rand.N(u.ThinkMost-u.Think+1)
+	return stage, u.Think + rand.N(u.ThinkMost-u.Think+1)
 }
 
 // shoot makes one request of a user.
-func (g *Generator) shoot(ctx context.Context, stage string) Shot {
+func (g *Generator) shoot(ctx context.Context, stage scenario.Stage) Shot {
 	g.sent.Add(1)
-	s := Shot{Load: g.load.Name, Stage: stage, Closed: true}
+	s := Shot{Load: g.load.Name, Stage: stage.Name, Turn: stage.Turn, Closed: true}
 	ctx, cancel := context.WithTimeout(ctx, g.load.Target.Timeout)
 	defer cancel()
 	ctx, c := watch(ctx)

@@ -230,54 +230,80 @@ func TestChangesWhileItRuns(t *testing.T) {
 func TestAChangeHoldsInLaterStages(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	defer srv.Close()
-	named := func(name string, s scenario.Stage) scenario.Stage { s.Name = name; return s }
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	g, got := generator(t, scenario.Load{Name: "m", Stages: []scenario.Stage{
-		named("few", closed(1, time.Second, time.Millisecond)), named("none", open(0, time.Second)),
-		named("few again", closed(1, time.Second, time.Millisecond)), named("none again", open(0, time.Hour)),
-	}}, srv.URL)
-	done := make(chan struct{})
-	go func() { defer close(done); g.Run(ctx) }()
-	await(t, "the first stage", func() bool { return g.State().Stage == "few" })
-	g.Set(4, 0)
-	await(t, "the second stage", func() bool { return g.State().Stage == "none" })
-	if s := g.State(); s.Rate != 0 || s.Held {
-		t.Errorf("a stage of arrivals after users were set: %+v", s)
-	}
-	g.Set(0, 200)
-	await(t, "the third stage", func() bool { return g.State().Stage == "few again" })
-	await(t, "four users again", func() bool { s := g.State(); return s.Users == 4 && s.Held })
-	await(t, "the last stage", func() bool { return g.State().Stage == "none again" })
-	sent := g.State().Sent
-	await(t, "arrivals", func() bool { s := g.State(); return s.Sent > sent+20 && s.Rate == 200 && s.Held })
-	cancel()
-	soon.Next(t, "the end of the run", done)
-	for _, s := range got.all {
-		if s.Stage == "none again" && s.Sent.Sub(s.Due) > 5*time.Second {
-			t.Fatalf("%+v: it was due long ago", s)
+	t.Cleanup(srv.Close)
+	// begin runs stages, the last of which does not end, and returns what ends the run.
+	begin := func(t *testing.T, stages ...scenario.Stage) (g *Generator, got *shots, end func()) {
+		for i := range stages {
+			stages[i].Name = []string{"first", "second", "last"}[i]
+		}
+		g, got = generator(t, scenario.Load{Name: "m", Stages: stages}, srv.URL)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.Run(ctx) }()
+		await(t, "the first stage", func() bool { return g.State().Stage == "first" })
+		return g, got, func() {
+			cancel()
+			soon.Next(t, "the end of the run", done)
 		}
 	}
+	t.Run("users", func(t *testing.T) {
+		t.Parallel()
+		g, got, end := begin(t, closed(1, 2*time.Second, time.Millisecond), open(0, 100*time.Millisecond), closed(1, time.Hour, time.Millisecond))
+		g.Set(4, 0)
+		await(t, "four users in the last stage", func() bool { s := g.State(); return s.Stage == "last" && s.Users == 4 && s.Held })
+		end()
+		for _, s := range got.all {
+			if s.Stage == "second" {
+				t.Fatalf("%+v: users were set, not arrivals", s)
+			}
+		}
+	})
+	t.Run("users, and then arrivals", func(t *testing.T) {
+		t.Parallel()
+		g, _, end := begin(t, closed(1, 2*time.Second, time.Millisecond), open(0, time.Hour))
+		g.Set(4, 0)
+		await(t, "the second stage", func() bool { return g.State().Stage == "second" })
+		if s := g.State(); s.Rate != 0 || s.Held {
+			t.Errorf("a stage of arrivals after users were set: %+v", s)
+		}
+		end()
+	})
+	t.Run("arrivals", func(t *testing.T) {
+		t.Parallel()
+		g, got, end := begin(t, open(0, 2*time.Second), closed(1, 100*time.Millisecond, time.Millisecond), open(0, time.Hour))
+		g.Set(0, 200)
+		await(t, "the last stage", func() bool { return g.State().Stage == "last" })
+		sent := g.State().Sent
+		await(t, "arrivals", func() bool { s := g.State(); return s.Sent > sent+20 && s.Rate == 200 && s.Held })
+		end()
+		for _, s := range got.all {
+			if s.Stage == "last" && s.Sent.Sub(s.Due) > 5*time.Second {
+				t.Fatalf("%+v: it was due long ago", s)
+			}
+		}
+	})
 }
 
 func TestWhereLoadMayGo(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		url     string
+		url, at string
 		allowed []string
 		ok      bool
 	}{
-		{"http://127.0.0.1:8080/", nil, true},
-		{"http://[::1]:8080/", nil, true},
-		{"http://localhost:8080/", nil, true},
-		{"http://192.0.2.1/", nil, false},
-		{"http://10.1.2.3:80/", []string{"10.1.2.4"}, false},
-		{"http://10.1.2.3:80/", []string{"10.1.2.3"}, true},
-		{"http://[::ffff:192.0.2.1]/", nil, false},
+		{"http://127.0.0.1:8080/", "", nil, true},
+		{"http://[::1]:8080/", "", nil, true},
+		{"http://localhost:8080/", "", nil, true},
+		{"http://192.0.2.1/", "", nil, false},
+		{"http://10.1.2.3:80/", "", []string{"10.1.2.4"}, false},
+		{"http://10.1.2.3:80/", "", []string{"10.1.2.3"}, true},
+		{"http://[::ffff:192.0.2.1]/", "", nil, false},
+		{"http://router.example.invalid/", "127.0.0.1:80", nil, true},
+		{"http://router.example.invalid/", "192.0.2.1:80", []string{"router.example.invalid"}, false},
+		{"http://router.example.invalid/", "192.0.2.1:80", []string{"192.0.2.1"}, true},
 	} {
 		g := Guard{Allowed: tt.allowed}
-		err := g.Check(t.Context(), tt.url)
+		err := g.Check(t.Context(), tt.url, tt.at)
 		if (err == nil) != tt.ok {
 			t.Errorf("%s, allowed %v: %v", tt.url, tt.allowed, err)
 		}
@@ -288,7 +314,7 @@ func TestWhereLoadMayGo(t *testing.T) {
 			t.Errorf("%v: it does not say what to do", err)
 		}
 		// Whatever was checked before: what is dialled is checked again.
-		client, err := g.client(tt.url, "", false)
+		client, err := g.client(tt.url, tt.at, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ import (
 // Shot is one request that has ended.
 type Shot struct {
 	Load, Stage string
+	// Turn tells stages of one name apart, as scenario.Stage has it.
+	Turn int
 	// Due is when the request was to be sent, Sent when it was. They differ where the sender was held up; for users they
 	// are the same.
 	Due, Sent time.Time
@@ -52,10 +55,13 @@ func (s *Shot) Refused() bool {
 // keptBody is how much of an answer that is no 2xx is looked at.
 const keptBody = 512
 
+// address is an IP address with a port.
+const address = `(?:[0-9]+(?:\.[0-9]+){3}|\[[0-9a-fA-F:.]+(?:%[^\]]+)?\]):[0-9]+`
+
 var (
-	errorText = regexp.MustCompile(`^\s*\{\s*"error"\s*:\s*"((?:[^"\\]|\\.)*)"`)
+	errorText = regexp.MustCompile(`^\s*\{\s*"error"\s*:\s*("(?:[^"\\]|\\.)*")`)
 	numbers   = regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
-	addresses = regexp.MustCompile(`[0-9a-fA-F.:\[\]]+:[0-9]+(->[0-9a-fA-F.:\[\]]+:[0-9]+)?`)
+	addresses = regexp.MustCompile(address + `(->` + address + `)?`)
 )
 
 // answered fills in what the answer says.
@@ -74,8 +80,17 @@ func (s *Shot) answered(status int, h http.Header, body []byte) {
 	s.Message = http.StatusText(status)
 	if m := errorText.FindSubmatch(body[:min(len(body), keptBody)]); m != nil {
 		// Without its numbers a message is the same for many requests, and counts as one.
-		s.Message = numbers.ReplaceAllString(string(m[1]), "N")
+		s.Message = numbers.ReplaceAllString(unescaped(m[1]), "N")
 	}
+}
+
+// unescaped is the text of a JSON string.
+func unescaped(text []byte) string {
+	var s string
+	if json.Unmarshal(text, &s) != nil {
+		return string(text)
+	}
+	return s
 }
 
 // ended fills in how a gRPC call ended. Its status is shown as HTTP's, which is what weir's own metrics show.

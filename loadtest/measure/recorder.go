@@ -20,11 +20,17 @@ const (
 // tally counts requests of the run, a load or a stage.
 type tally struct {
 	Summary
-	first, last     time.Time
-	firstOK, lastOK time.Time // ends of good answers
+	turns           []turn // of a stage, as often as one of its name came; else one
 	corrected, seen *hdrhistogram.Histogram
 	refused, answer *hdrhistogram.Histogram // of refusals: all, and without connecting
 	connect         *hdrhistogram.Histogram
+}
+
+// turn is one of the times that a stage ran.
+type turn struct {
+	first, last     time.Time
+	ok              int
+	firstOK, lastOK time.Time // ends of good answers
 }
 
 func newTally(name, kind string) *tally {
@@ -33,13 +39,7 @@ func newTally(name, kind string) *tally {
 }
 
 func (t *tally) add(s *attack.Shot, usual time.Duration) {
-	end := s.Sent.Add(s.Latency)
-	if t.first.IsZero() || s.Due.Before(t.first) {
-		t.first = s.Due
-	}
-	if end.After(t.last) {
-		t.last = end
-	}
+	t.turn(s)
 	t.Requests++
 	if s.Opened {
 		t.Opened++
@@ -51,12 +51,6 @@ func (t *tally) add(s *attack.Shot, usual time.Duration) {
 	switch {
 	case s.OK():
 		t.OK++
-		if t.firstOK.IsZero() || end.Before(t.firstOK) {
-			t.firstOK = end
-		}
-		if end.After(t.lastOK) {
-			t.lastOK = end
-		}
 		_ = t.seen.RecordValue(micros(s.Latency)) // micros is within the histogram's bounds
 		correct(t.corrected, s, usual)
 	case s.Refused():
@@ -68,6 +62,34 @@ func (t *tally) add(s *attack.Shot, usual time.Duration) {
 		_ = t.answer.RecordValue(micros(s.Latency - s.Connecting))
 	default:
 		t.Failed++
+	}
+}
+
+// turn notes when a request came and ended, among those of its time.
+func (t *tally) turn(s *attack.Shot) {
+	n := 0
+	if t.Kind == "stage" {
+		n = s.Turn
+	}
+	for len(t.turns) <= n {
+		t.turns = append(t.turns, turn{})
+	}
+	u, end := &t.turns[n], s.Sent.Add(s.Latency)
+	if u.first.IsZero() || s.Due.Before(u.first) {
+		u.first = s.Due
+	}
+	if end.After(u.last) {
+		u.last = end
+	}
+	if !s.OK() {
+		return
+	}
+	u.ok++
+	if u.firstOK.IsZero() || end.Before(u.firstOK) {
+		u.firstOK = end
+	}
+	if end.After(u.lastOK) {
+		u.lastOK = end
 	}
 }
 
@@ -90,12 +112,20 @@ func (t *tally) summary() Summary {
 	s := t.Summary
 	s.Latencies, s.Seen = quantiles(t.corrected), quantiles(t.seen)
 	s.RefusedP99, s.RefusedAnswerP99, s.ConnectP99 = quantiles(t.refused).P99, quantiles(t.answer).P99, quantiles(t.connect).P99
-	if s.Seconds = t.last.Sub(t.first).Seconds(); s.Seconds > 0 {
+	gaps, between := 0, 0.0
+	for _, u := range t.turns {
+		s.Seconds += u.last.Sub(u.first).Seconds()
+		// From answer to answer: what a queue delays at a stage's begin comes after its end.
+		if d := u.lastOK.Sub(u.firstOK).Seconds(); d > 1 {
+			gaps += u.ok - 1
+			between += d
+		}
+	}
+	if s.Seconds > 0 {
 		s.Rate, s.Goodput = float64(s.Requests)/s.Seconds, float64(s.OK)/s.Seconds
 	}
-	// From answer to answer: what a queue delays at a stage's begin comes after its end.
-	if d := t.lastOK.Sub(t.firstOK).Seconds(); d > 1 {
-		s.Goodput = float64(s.OK-1) / d
+	if between > 0 {
+		s.Goodput = float64(gaps) / between
 	}
 	return s
 }
@@ -103,6 +133,7 @@ func (t *tally) summary() Summary {
 // second counts the requests that ended since the last row.
 type second struct {
 	ok, refused, failed, cold, opened int
+	unanswered                        int // of failed
 	corrected, refusedHist, connect   *hdrhistogram.Histogram
 }
 
@@ -116,7 +147,7 @@ type Recorder struct {
 	mu       sync.Mutex
 	run      Run
 	whole    *tally
-	scopes   []*tally // loads and stages, in the order of their first request
+	scopes   []*tally // loads and stages, in the order of Expect or of their first request
 	byName   map[[2]string]*tally
 	failures map[failureKey]*Failure
 	now      second
@@ -124,7 +155,7 @@ type Recorder struct {
 	byLoad   map[string]*hdrhistogram.Histogram
 	lastRow  time.Time
 	sent     uint64
-	silent   int // rows with failures to connect and no answer at all, in a row
+	silent   int // rows with requests and no answer at all, in a row
 	engine   engineState
 }
 
@@ -144,6 +175,16 @@ func NewRecorder(run Run) *Recorder {
 
 func (r *Recorder) since(t time.Time) float64 {
 	return float64(t.Sub(r.run.Started).Milliseconds()) / 1000
+}
+
+// Expect names a load and its stages: summaries are in the order of these calls.
+func (r *Recorder) Expect(load string, stages ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.scope("load", load)
+	for _, s := range stages {
+		r.scope("stage", s)
+	}
 }
 
 // Add counts a request.
@@ -181,6 +222,9 @@ func (r *Recorder) Add(s attack.Shot) {
 		_ = r.now.refusedHist.RecordValue(micros(s.Latency))
 	default:
 		r.now.failed++
+		if s.Status == 0 {
+			r.now.unanswered++
+		}
 	}
 	r.fail(&s, r.since(end))
 }
@@ -249,10 +293,11 @@ func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Obse
 	row.P50, row.P95, row.P99 = quantile(r.now.corrected, 50), quantile(r.now.corrected, 95), quantile(r.now.corrected, 99)
 	row.RefusedP99 = quantile(r.now.refusedHist, 99)
 	row.Opened, row.ConnectP99 = float64(r.now.opened)/elapsed, quantile(r.now.connect, 99)
-	if r.now.failed > 0 && r.now.ok+r.now.refused == 0 {
-		r.silent++
-	} else if r.now.ok+r.now.refused > 0 {
+	switch all := r.now.ok + r.now.refused + r.now.failed; {
+	case all > r.now.unanswered:
 		r.silent = 0
+	case all > 0:
+		r.silent++
 	}
 	for load, h := range r.byLoad {
 		if h.TotalCount() > 0 {
@@ -263,7 +308,7 @@ func (r *Recorder) Tick(now time.Time, states []attack.State, seen *knative.Obse
 	r.now.corrected.Reset()
 	r.now.refusedHist.Reset()
 	r.now.connect.Reset()
-	r.now.ok, r.now.refused, r.now.failed, r.now.cold, r.now.opened = 0, 0, 0, 0, 0
+	r.now.ok, r.now.refused, r.now.failed, r.now.unanswered, r.now.cold, r.now.opened = 0, 0, 0, 0, 0, 0
 	if seen != nil {
 		r.look(&row, seen)
 	}
@@ -279,7 +324,7 @@ func (r *Recorder) Pending(now time.Time) bool {
 	return now.Sub(r.lastRow) >= time.Second/2 || r.now.ok+r.now.refused+r.now.failed > 0
 }
 
-// Silent is for how many seconds every request has failed without an answer that could be one of a model.
+// Silent is for how many seconds no request has had any answer, be it a bad one.
 func (r *Recorder) Silent() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -291,17 +336,18 @@ func (r *Recorder) span(s attack.State, t float64) {
 	if s.Stage == "" {
 		return
 	}
-	for i := range r.run.Stages {
-		if sp := &r.run.Stages[i]; sp.Load == s.Load && sp.Name == s.Stage {
+	begin := 0.0
+	for i := range slices.Backward(r.run.Stages) {
+		sp := &r.run.Stages[i]
+		if sp.Load != s.Load {
+			continue
+		}
+		if sp.Name == s.Stage {
 			sp.End = t
 			return
 		}
-	}
-	begin := 0.0
-	for _, sp := range r.run.Stages {
-		if sp.Load == s.Load {
-			begin = sp.End
-		}
+		begin = sp.End
+		break
 	}
 	r.run.Stages = append(r.run.Stages, Span{Load: s.Load, Name: s.Stage, Begin: begin, End: t})
 }
@@ -316,7 +362,9 @@ func (r *Recorder) Snapshot(from int) Run {
 	run.Decisions, run.Revisions = slices.Clone(run.Decisions), slices.Clone(run.Revisions)
 	run.Summaries = []Summary{r.whole.summary()}
 	for _, t := range r.scopes {
-		run.Summaries = append(run.Summaries, t.summary())
+		if t.Requests > 0 {
+			run.Summaries = append(run.Summaries, t.summary())
+		}
 	}
 	order := map[string]int{"run": 0, "load": 1, "stage": 2}
 	slices.SortStableFunc(run.Summaries, func(a, b Summary) int { return cmp.Compare(order[a.Kind], order[b.Kind]) })

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"weir.dev/weir/knative"
 	"weir.dev/weir/loadtest/attack"
 	"weir.dev/weir/loadtest/scenario"
@@ -112,9 +114,13 @@ func TestSilence(t *testing.T) {
 	if tick() != 2 {
 		t.Error("the next one is the second")
 	}
-	r.Add(attack.Shot{Load: "m", Sent: began, Due: began, Status: 503})
-	if tick() != 0 {
-		t.Error("a refusal is an answer")
+	for _, status := range []int{503, 404, 500} {
+		r.Add(dead)
+		tick()
+		r.Add(attack.Shot{Load: "m", Sent: began, Due: began, Status: status})
+		if tick() != 0 {
+			t.Errorf("%d is an answer", status)
+		}
 	}
 }
 
@@ -209,9 +215,19 @@ func TestVerdicts(t *testing.T) {
 		r.Add(ok(time.Duration(i)*10*time.Millisecond, 100*time.Millisecond))
 	}
 	r.Add(attack.Shot{Load: "m", Stage: "t", Due: began, Sent: began, Latency: 10 * time.Millisecond, Status: 503, Message: "full", RetryAfter: true})
+	hasty := attack.Shot{Load: "m", Stage: "hasty", Due: began, Sent: began, Status: 503, Message: "full"}
+	broken := attack.Shot{Load: "m", Stage: "broken", Due: began, Sent: began, Status: 500, Message: "bad"}
+	other := NewRecorder(Run{Started: began})
+	other.Add(hasty)
+	other.Add(broken)
+	for _, text := range []string{"failed(hasty) == 100%", "failed(broken) == 100%"} {
+		if v := other.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; !v.Holds {
+			t.Errorf("%+v, want it to hold", v)
+		}
+	}
 	for text, want := range map[string]bool{
 		"p50 < 101ms": true, "p95 <= 99ms": false, "p99.9 >= 0.1s": true, "max < 0.2s": true, "mean > 99ms": true, "refused_p99 < 11ms": true,
-		"errors == 1%": true, "errors < 1%": false, "refused != 0%": true, "requests == 100": true, "cold_starts == 0": true,
+		"errors == 1%": true, "errors < 1%": false, "refused != 0%": true, "failed == 0%": true, "requests == 100": true, "cold_starts == 0": true,
 		"rate > 90": true, "goodput < 95/s": true, "p95(s) < 101ms": true, "errors(t) == 100%": true, "p95(t) < 1h": false, "requests(m) == 100": true,
 		"requests(t) <= 2% of requests(s)": true, "requests(t) <= 1% of requests(s)": false, "p50(s) >= 99% of p50(m)": true,
 	} {
@@ -235,13 +251,69 @@ func TestWhatTheSenderLeaves(t *testing.T) {
 		r.Add(shot)
 		r.Tick(began.Add(time.Duration(i+1)*time.Second), []attack.State{{Load: "m", Stage: stage}}, nil, sender)
 	}
-	for text, want := range map[string]float64{"goodput_left(light) > 0": 0.5, "goodput_left(heavy) > 190% of goodput_left(light)": 1, "goodput_left > 0": 1 / 1.5} {
+	for text, want := range map[string]float64{"goodput_left(light) > 0": 0.5, "goodput_left(heavy) > 190% of goodput_left(light)": 1, "goodput_left > 0": 0.75} {
 		if v := r.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; !v.Holds || !near(v.Value, want, 0.12) {
 			t.Errorf("%s: %+v, want it to hold at about %v", text, v, want)
 		}
 	}
 	if v := r.Finish([]scenario.Threshold{threshold(t, "goodput_left(m) > 0")}).Thresholds[0]; v.Holds || v.Missing == "" {
 		t.Errorf("of a load: %+v, want it to say why there is no value", v)
+	}
+}
+
+// TestMedian: a second in which nothing is answered lowers the mean, not the median.
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder(Run{Started: began, CPUs: 2})
+	for i := range 9 {
+		for n := range 10 {
+			if i != 4 {
+				r.Add(ok(time.Duration(i)*time.Second+time.Duration(n)*time.Second/10, 10*time.Millisecond))
+			}
+		}
+		r.Tick(began.Add(time.Duration(i+1)*time.Second), []attack.State{{Load: "m", Stage: "s"}}, nil, 1)
+	}
+	for _, text := range []string{"goodput_median(s) == 10", "goodput_left(s) == 10", "goodput_median == 10", "goodput(s) < 9"} {
+		if v := r.Finish([]scenario.Threshold{threshold(t, text)}).Thresholds[0]; !v.Holds {
+			t.Errorf("%+v, want it to hold", v)
+		}
+	}
+}
+
+// TestTurns: the times of one stage count together, and what lies between them does not.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder(Run{Started: began, CPUs: 2})
+	for i := range 40 {
+		// By turns of ten seconds: one answer a second beside a sender that takes nothing, and two beside one that takes a processor.
+		stage, rate, sender := "light", 1, 0.0
+		if i/10%2 == 1 {
+			stage, rate, sender = "heavy", 2, 1
+		}
+		for n := range rate {
+			shot := ok(time.Duration(i)*time.Second+time.Duration(n)*time.Second/2, 10*time.Millisecond)
+			shot.Stage, shot.Turn = stage, i/20
+			r.Add(shot)
+		}
+		r.Tick(began.Add(time.Duration(i+1)*time.Second), []attack.State{{Load: "m", Stage: stage}}, nil, sender)
+	}
+	run := r.Finish([]scenario.Threshold{
+		threshold(t, "goodput(heavy) > 195% of goodput(light)"), threshold(t, "goodput(heavy) > 205% of goodput(light)"),
+		threshold(t, "goodput_left(heavy) > 390% of goodput_left(light)"), threshold(t, "goodput_left(heavy) > 410% of goodput_left(light)"),
+	})
+	for i, want := range []bool{true, false, true, false} {
+		if v := run.Thresholds[i]; v.Holds != want || v.Missing != "" {
+			t.Errorf("%+v, want %v", v, want)
+		}
+	}
+	spans := []Span{{"m", "light", 0, 10}, {"m", "heavy", 10, 20}, {"m", "light", 20, 30}, {"m", "heavy", 30, 40}}
+	if d := cmp.Diff(spans, run.Stages); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	for _, s := range run.Summaries[2:] {
+		if n := map[string]int{"light": 20, "heavy": 40}[s.Name]; s.Requests != n || !near(s.Seconds, 19, 0.06) || !near(s.Rate, float64(n)/s.Seconds, 0.01) {
+			t.Errorf("%+v, want %d requests in the stage's own time", s, n)
+		}
 	}
 }
 
@@ -264,5 +336,24 @@ func TestWhatAClusterTells(t *testing.T) {
 	run := r.Finish(nil)
 	if len(run.Notes) != 1 || len(run.Unknown) != 1 {
 		t.Errorf("notes %q, unknown %q; want one each", run.Notes, run.Unknown)
+	}
+}
+
+// TestSummariesAreInTheScenariosOrder, whoever is answered first; what has sent nothing yet is left out.
+func TestSummariesAreInTheScenariosOrder(t *testing.T) {
+	t.Parallel()
+	r := NewRecorder(Run{Started: began})
+	r.Expect("b", "up", "down", "never")
+	r.Expect("a", "other")
+	for _, s := range []attack.Shot{{Load: "a", Stage: "other"}, {Load: "b", Stage: "down"}, {Load: "b", Stage: "up"}} {
+		s.Sent, s.Due, s.Status = began, began, 200
+		r.Add(s)
+	}
+	var names []string
+	for _, s := range r.Snapshot(0).Summaries {
+		names = append(names, s.Name)
+	}
+	if d := cmp.Diff([]string{"", "b", "a", "up", "down", "other"}, names); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -69,6 +69,8 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 		v.Value = share(s.Requests - s.OK)
 	case "refused":
 		v.Value = share(s.Refused)
+	case "failed":
+		v.Value = share(s.Failed + s.Hasty)
 	case "requests":
 		v.Value = float64(s.Requests)
 	case "cold_starts":
@@ -77,13 +79,13 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 		v.Value = s.Rate
 	case "goodput":
 		v.Value = s.Goodput
+	case "goodput_median":
+		v.Value, v.Missing = r.median(t.Of, func(row Row) float64 { return row.OK })
 	case "goodput_left":
-		left, ok := r.left(t.Of)
-		if !ok {
-			v.Missing = "there is no second of a stage of this name"
-			return v
-		}
-		v.Value = s.Goodput / left
+		v.Value, v.Missing = r.median(t.Of, func(row Row) float64 { return row.OK / (float64(r.CPUs) - row.Generator) })
+	}
+	if v.Missing != "" {
+		return v
 	}
 	if s.OK == 0 && t.Unit == "ms" && !strings.HasPrefix(t.Metric, "refused_") {
 		v.Missing = "no request had a good answer"
@@ -93,20 +95,20 @@ func (r *Run) judge(t scenario.Threshold) Verdict {
 	return v
 }
 
-// left is how many processors the sender left to the rest during a stage; during the whole run for "".
-func (r *Run) left(stage string) (processors float64, ok bool) {
-	used, rows := 0.0, 0
+// median is that of the seconds of a stage; of the whole run's for "". A second that the machine gave to others hardly moves it.
+func (r *Run) median(stage string, value func(Row) float64) (v float64, missing string) {
+	var all []float64
 	for _, row := range r.Rows {
 		in := func(s Span) bool { return s.Name == stage && row.T > s.Begin && row.T <= s.End }
 		if stage == "" || slices.ContainsFunc(r.Stages, in) {
-			used += row.Generator
-			rows++
+			all = append(all, value(row))
 		}
 	}
-	if rows == 0 {
-		return 0, false
+	if len(all) == 0 {
+		return 0, "there is no second of a stage of this name"
 	}
-	return float64(r.CPUs) - used/float64(rows), true
+	slices.Sort(all)
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2, ""
 }
 
 // summary is that of a stage or a load; of the whole run for "".

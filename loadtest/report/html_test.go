@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/csv"
+	"fmt"
 	"image/png"
 	"net/url"
 	"os"
@@ -73,7 +74,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := example()
-	other.Scenario, other.Seconds = "no-autoscaling", 90
+	other.Scenario, other.Seconds, other.Thresholds = "no-autoscaling", 90, other.Thresholds[:1]
 	if _, err := WriteCompare(filepath.Join(dir, "compare.html"), run, other); err != nil {
 		t.Fatal(err)
 	}
@@ -130,10 +131,34 @@ func checkPage(t *testing.T, tab *browser.Tab, runs int) {
 	}
 	var wide, charts, articles int
 	tab.Eval("document.documentElement.scrollWidth - innerWidth", &wide)
-	tab.Eval(`document.querySelectorAll("[data-chart]:not([hidden])").length`, &charts)
+	tab.Eval(`[...document.querySelectorAll("[data-chart]")].filter((chart) => chart.checkVisibility({ visibilityProperty: true })).length`, &charts)
 	tab.Eval(`document.querySelectorAll("article.run").length`, &articles)
 	if wide > 0 || charts != 11*runs || articles != runs {
 		t.Errorf("%d pixels too wide, %d charts of %d runs; want none, %d, %d", wide, charts, articles, 11*runs, runs)
+	}
+	end := 60
+	if runs > 1 {
+		end = 90 // the longer one's, on both sides
+	}
+	for second, want := range map[int]string{
+		12: "0:12 imagenet-00001 1 → 3: stable 6.50, panic window 11.25, target 2.80, in panic mode", 2: "0:02 imagenet-00001: waited 1.23 s for a start", 40: "",
+	} {
+		var told string
+		tab.Eval(fmt.Sprintf(`(() => {
+			const chart = document.querySelector("[data-chart=replicas]"), over = chart.querySelector(".u-over"), box = over.getBoundingClientRect();
+			const at = { clientX: box.left + box.width * %d / %d, clientY: box.top + 20, bubbles: true };
+			over.dispatchEvent(new MouseEvent("mouseenter", at));
+			over.dispatchEvent(new MouseEvent("mousemove", at));
+			return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(chart.querySelector(".told").textContent))));
+		})()`, second, end), &told)
+		if told != want {
+			t.Errorf("the chart of replicas says %q at second %d, want %q", told, second, want)
+		}
+	}
+	var tall int
+	tab.Eval(`[...document.querySelectorAll(".verdict")].filter((v) => v.offsetHeight > 40).length`, &tall)
+	if tall > 0 {
+		t.Errorf("%d thresholds are drawn in more than a line's height", tall)
 	}
 	for selector, text := range map[string]string{
 		".notes":                  "A note </script><b>with markup</b>",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"weir.dev/weir/loadtest/measure"
@@ -56,6 +57,47 @@ func Dir(base, scenario string, now time.Time) string {
 	return filepath.Join(base, now.Format("2006-01-02T15-04-05")+"-"+name)
 }
 
+// MakeDir makes Dir, and one of its name with a number if another run has it.
+func MakeDir(base, scenario string, now time.Time) (string, error) {
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", fmt.Errorf("report: %w", err)
+	}
+	dir := Dir(base, scenario, now)
+	for name, n := dir, 2; ; n++ {
+		err := os.Mkdir(name, 0o755)
+		if err == nil {
+			return name, nil
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return "", fmt.Errorf("report: %w", err)
+		}
+		name = fmt.Sprintf("%s-%d", dir, n)
+	}
+}
+
+// CheckDir says whether a report can be written into a folder, which need not be there. It leaves nothing behind.
+func CheckDir(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		if parent := filepath.Dir(dir); errors.Is(err, os.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("report: %s: expected a folder", dir)
+		}
+		break
+	}
+	f, err := os.CreateTemp(dir, ".weir-*")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // Write writes all files of a run's report into a folder, which it makes.
 func Write(dir string, run measure.Run) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -70,6 +112,12 @@ func Write(dir string, run measure.Run) error {
 
 // WriteCompare writes a page of two runs, and beside it a picture of the same name, which it returns.
 func WriteCompare(path string, a, b measure.Run) (picture string, err error) {
+	if filepath.Ext(path) == ".png" {
+		return "", fmt.Errorf("report: %s: expected the name of a page, such as compare.html; the picture is beside it", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", fmt.Errorf("report: %w", err)
+	}
 	picture = strings.TrimSuffix(path, filepath.Ext(path)) + ".png"
 	return picture, errors.Join(
 		writeFile(path, func(w io.Writer) error { return Compare(w, a, b) }),
@@ -100,11 +148,14 @@ func encode(w io.Writer, run measure.Run) error {
 	return enc.Encode(run)
 }
 
-// Read reads a run from its report's folder.
+// Read reads a run from its report's folder, or from the folder of one of a report's files.
 func Read(dir string) (measure.Run, error) {
 	var run measure.Run
+	if _, ok := writers[filepath.Base(dir)]; ok {
+		dir = filepath.Dir(dir)
+	}
 	data, err := os.ReadFile(filepath.Join(dir, FileJSON))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return run, fmt.Errorf("%s has no %s: expected the folder of a report of weir load", dir, FileJSON)
 	}
 	if err != nil {

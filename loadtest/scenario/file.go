@@ -5,15 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
 	"weir.dev/weir/internal/strictyaml"
 )
 
-// The file's shape. Durations are text, so that a wrong one is told with its line.
+// fileTime is a time as it stands in the file: a wrong one is told with its line.
+type fileTime string
+
+// Expected implements strictyaml.Expected.
+func (fileTime) Expected() string { return "a time such as 30s or 1m30s" }
+
+// The file's shape.
 type (
 	file struct {
 		Name       string       `json:"name"`
@@ -24,7 +33,7 @@ type (
 		Stages     []fileStage  `json:"stages"`
 		Loads      []fileLoad   `json:"loads"`
 		Changes    []fileChange `json:"changes"`
-		Tail       string       `json:"tail"`
+		Tail       fileTime     `json:"tail"`
 		Thresholds []string     `json:"thresholds"`
 	}
 	fileLoad struct {
@@ -34,12 +43,12 @@ type (
 		Stages []fileStage `json:"stages"`
 	}
 	fileTarget struct {
-		Model   string `json:"model"`
-		Tag     string `json:"tag"`
-		Version int64  `json:"version"`
-		API     string `json:"api"`
-		URL     string `json:"url"`
-		Timeout string `json:"timeout"`
+		Model   string   `json:"model"`
+		Tag     string   `json:"tag"`
+		Version int64    `json:"version"`
+		API     string   `json:"api"`
+		URL     string   `json:"url"`
+		Timeout fileTime `json:"timeout"`
 	}
 	fileInputs struct {
 		Images string `json:"images"`
@@ -47,28 +56,31 @@ type (
 	}
 	fileStage struct {
 		Name     string     `json:"name"`
-		Duration string     `json:"duration"`
+		Duration fileTime   `json:"duration"`
 		Users    *int       `json:"users"`
 		Rate     *float64   `json:"rate"`
 		From     *float64   `json:"from"`
-		Think    string     `json:"think"`
+		Think    fileTime   `json:"think"`
 		Sine     *fileSine  `json:"sine"`
 		Spike    *fileSpike `json:"spike"`
 		Replay   string     `json:"replay"`
-		Speed    float64    `json:"speed"`
+		Speed    *float64   `json:"speed"`
+
+		Repeat *int        `json:"repeat"`
+		Stages []fileStage `json:"stages"`
 	}
 	fileSine struct {
-		Amplitude float64 `json:"amplitude"`
-		Period    string  `json:"period"`
+		Amplitude float64  `json:"amplitude"`
+		Period    fileTime `json:"period"`
 	}
 	fileSpike struct {
-		To  float64 `json:"to"`
-		At  string  `json:"at"`
-		For string  `json:"for"`
+		To  float64  `json:"to"`
+		At  fileTime `json:"at"`
+		For fileTime `json:"for"`
 	}
 	fileChange struct {
-		At    string `json:"at"`
-		Apply string `json:"apply"`
+		At    fileTime `json:"at"`
+		Apply string   `json:"apply"`
 	}
 )
 
@@ -77,6 +89,7 @@ const (
 	maxUsers    = 20_000
 	maxRate     = 50_000
 	maxDuration = 24 * time.Hour
+	maxRepeat   = 1000
 )
 
 // defaultTimeout bounds a request whose target does not say how long it may take.
@@ -146,15 +159,18 @@ func (r *reader) scenario(f file) *Scenario {
 	for i, m := range f.Services {
 		s.Services = append(s.Services, r.file(fmt.Sprintf("services[%d]", i), m))
 	}
+	s.Tail = r.duration("tail", cmp.Or(f.Tail, "0s"), 0)
 	for i, c := range f.Changes {
 		at := fmt.Sprintf("changes[%d]", i)
 		change := Change{At: r.duration(at+".at", c.At, 0), Manifest: r.file(at+".apply", c.Apply)}
 		if i > 0 && change.At < s.Changes[i-1].At {
 			r.wrong(at+".at", "expected changes in the order of their times")
 		}
+		if end := s.Duration() + s.Tail; change.At >= end {
+			r.wrong(at+".at", "expected a time before the run's end at %v, not %v", end, change.At)
+		}
 		s.Changes = append(s.Changes, change)
 	}
-	s.Tail = r.duration("tail", cmp.Or(f.Tail, "0s"), 0)
 	for i, text := range f.Thresholds {
 		th, err := ParseThreshold(text)
 		if err != nil {
@@ -206,24 +222,69 @@ func (r *reader) load(at string, f fileLoad) Load {
 	if len(f.Stages) == 0 {
 		r.wrong(at+"stages", "expected at least one stage, as in stages: [{users: 10, duration: 30s}]")
 	}
-	for i, st := range f.Stages {
-		stage := r.stage(fmt.Sprintf("%sstages[%d]", at, i), st)
-		stage.Name = cmp.Or(stage.Name, fmt.Sprintf("stage %d", i+1))
-		l.Stages = append(l.Stages, stage)
+	l.Stages = r.stages(at+"stages", f.Stages)
+	turns := map[string]int{}
+	for i := range l.Stages {
+		s := &l.Stages[i]
+		s.Turn = turns[s.Name]
+		turns[s.Name]++
 	}
 	return l
 }
 
+// stages are the stages of a load one after the other, those that are repeated as often as they are.
+func (r *reader) stages(at string, list []fileStage) []Stage {
+	var all []Stage
+	named := 0
+	add := func(at string, f fileStage) Stage {
+		named++
+		s := r.stage(at, f)
+		s.Name = cmp.Or(s.Name, fmt.Sprintf("stage %d", named))
+		return s
+	}
+	for i, f := range list {
+		at := fmt.Sprintf("%s[%d]", at, i)
+		if f.Repeat == nil && len(f.Stages) == 0 {
+			all = append(all, add(at, f))
+			continue
+		}
+		times := r.repeat(at, f)
+		var some []Stage
+		for j, g := range f.Stages {
+			some = append(some, add(fmt.Sprintf("%s.stages[%d]", at, j), g))
+		}
+		for range times {
+			all = append(all, some...)
+		}
+	}
+	return all
+}
+
+// repeat is how often the stages within a stage come; that is all which may be said there.
+func (r *reader) repeat(at string, f fileStage) int {
+	switch {
+	case f.Repeat == nil || len(f.Stages) == 0:
+		r.wrong(at, "expected repeat and stages together, as in {repeat: 3, stages: [{users: 10, duration: 5s}, {users: 20, duration: 5s}]}")
+		return 0
+	case *f.Repeat < 1 || *f.Repeat > maxRepeat:
+		r.wrong(at+".repeat", "expected 1 to %d times, not %d", maxRepeat, *f.Repeat)
+		return 0
+	case !reflect.DeepEqual(f, fileStage{Repeat: f.Repeat, Stages: f.Stages}):
+		r.wrong(at, "expected nothing beside repeat and stages: each of the stages says what it does")
+	}
+	return *f.Repeat
+}
+
 func (r *reader) target(at string, f fileTarget) Target {
 	t := Target{Model: f.Model, Tag: f.Tag, Version: f.Version, API: API(cmp.Or(f.API, string(Bytes))), URL: f.URL}
-	t.Timeout = r.duration(at+".timeout", cmp.Or(f.Timeout, defaultTimeout.String()), time.Millisecond)
+	t.Timeout = r.duration(at+".timeout", cmp.Or(f.Timeout, fileTime(defaultTimeout.String())), time.Millisecond)
 	switch {
 	case f.Model == "" && f.URL == "":
 		r.wrong(at, "expected a model, or a url")
 	case f.Model != "" && f.URL != "":
 		r.wrong(at+".url", "expected either a model or a url")
-	case f.URL != "" && !strings.HasPrefix(f.URL, "http://") && !strings.HasPrefix(f.URL, "https://"):
-		r.wrong(at+".url", "expected http://… or https://…, not %q", f.URL)
+	case f.URL != "" && !isHTTP(f.URL):
+		r.wrong(at+".url", "expected http://HOST… or https://HOST…, not %q", f.URL)
 	}
 	switch t.API {
 	case Bytes, JSON, V2, Events, GRPC, Predict:
@@ -239,8 +300,22 @@ func (r *reader) target(at string, f fileTarget) Target {
 	return t
 }
 
+// isHTTP says whether a text is a URL that requests can be sent to.
+func isHTTP(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return false
+	}
+	_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	return err == nil
+}
+
 func (r *reader) stage(at string, f fileStage) Stage {
 	s := Stage{Name: f.Name}
+	if f.Repeat != nil || len(f.Stages) > 0 {
+		r.wrong(at, "expected a stage, not stages that are repeated within others")
+		return s
+	}
 	kinds := 0
 	for _, given := range []bool{f.Users != nil, f.Rate != nil, f.Replay != ""} {
 		if given {
@@ -286,17 +361,17 @@ func (r *reader) users(at string, f fileStage) *Users {
 		few("from", u.From)
 	}
 	if f.Think != "" {
-		low, high, between := strings.Cut(f.Think, "..")
-		u.Think = r.duration(at+".think", low, 0)
+		low, high, between := strings.Cut(string(f.Think), "..")
+		u.Think = r.duration(at+".think", fileTime(low), 0)
 		u.ThinkMost = u.Think
 		if between {
-			u.ThinkMost = r.duration(at+".think", high, 0)
+			u.ThinkMost = r.duration(at+".think", fileTime(high), 0)
 		}
 		if u.ThinkMost < u.Think {
 			r.wrong(at+".think", "expected the shorter time first, such as 1s..3s, not %q", f.Think)
 		}
 	}
-	if f.Sine != nil || f.Spike != nil || f.Speed != 0 {
+	if f.Sine != nil || f.Spike != nil || f.Speed != nil {
 		r.wrong(at, "sine and spike go with rate, speed with replay, not with users")
 	}
 	return u
@@ -316,7 +391,7 @@ func (r *reader) arrivals(at string, f fileStage) *Arrivals {
 	if f.From != nil {
 		rate("from", a.From)
 	}
-	if f.Think != "" || f.Speed != 0 {
+	if f.Think != "" || f.Speed != nil {
 		r.wrong(at, "think goes with users, speed with replay, not with rate")
 	}
 	if f.Sine != nil {
@@ -331,7 +406,7 @@ func (r *reader) arrivals(at string, f fileStage) *Arrivals {
 			To: f.Spike.To, At: r.duration(at+".spike.at", f.Spike.At, 0), For: r.duration(at+".spike.for", f.Spike.For, time.Millisecond),
 		}
 		rate("spike.to", a.Spike.To)
-		if d, err := time.ParseDuration(f.Duration); err == nil && a.Spike.At+a.Spike.For > d {
+		if d, err := time.ParseDuration(string(f.Duration)); err == nil && a.Spike.At+a.Spike.For > d {
 			r.wrong(at+".spike", "expected the spike to end within the stage's %s", f.Duration)
 		}
 	}
@@ -339,8 +414,8 @@ func (r *reader) arrivals(at string, f fileStage) *Arrivals {
 }
 
 // duration reads a time of at least so much.
-func (r *reader) duration(at, text string, least time.Duration) time.Duration {
-	d, err := time.ParseDuration(text)
+func (r *reader) duration(at string, text fileTime, least time.Duration) time.Duration {
+	d, err := time.ParseDuration(string(text))
 	if err != nil || d < least || d > maxDuration {
 		r.wrong(at, "expected a time from %v to %v such as 30s or 1m30s, not %q", least, maxDuration, text)
 	}

@@ -18,7 +18,7 @@ func write(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, data := range map[string]string{
-		"s.yaml": text, "images/a.png": "\x89PNG\r\n\x1a\nrest", "images/notes.txt": "no image",
+		"s.yaml": text, "images/a.png": "\x89PNG\r\n\x1a\nrest", "images/notes.txt": "no image", "fake/a.png": "no image",
 		"bodies.jsonl": "{\"instances\": [1]}\n\n{\"instances\": [2]}\n", "broken.jsonl": "{\"instances\": [1]}\n{oops\n",
 		"trace.csv": "seconds,code\n10.0,200\n10.5,200\n12.0,503\n", "backwards.csv": "2\n1\n", "words.csv": "1\nsoon\n", "svc.yaml": "",
 	} {
@@ -135,6 +135,41 @@ func TestTheProjectsScenarios(t *testing.T) {
 	}
 }
 
+// TestRepeat: stages come by turns, and count as the turns of one stage each, as stages of one name do that are written out.
+func TestRepeat(t *testing.T) {
+	t.Parallel()
+	s, err := Read(write(t, `
+target: {model: digits, api: json}
+inputs: {bodies: bodies.jsonl}
+stages:
+  - {name: warm, users: 1, duration: 1s}
+  - repeat: 2
+    stages:
+      - {name: half, rate: 5, duration: 2s}
+      - {users: 2, duration: 3s}
+  - {name: half, rate: 6, duration: 4s}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	five, six := &Arrivals{From: 5, To: 5}, &Arrivals{From: 6, To: 6}
+	two := &Users{From: 2, To: 2}
+	want := []Stage{
+		{Name: "warm", Duration: time.Second, Users: &Users{From: 1, To: 1}},
+		{Name: "half", Duration: 2 * time.Second, Arrivals: five},
+		{Name: "stage 3", Duration: 3 * time.Second, Users: two},
+		{Name: "half", Turn: 1, Duration: 2 * time.Second, Arrivals: five},
+		{Name: "stage 3", Turn: 1, Duration: 3 * time.Second, Users: two},
+		{Name: "half", Turn: 2, Duration: 4 * time.Second, Arrivals: six},
+	}
+	if d := cmp.Diff(want, s.Loads[0].Stages); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	if s.Stretch(30 * time.Second); s.Duration() != 30*time.Second || s.Loads[0].Stages[3].Duration != 4*time.Second {
+		t.Errorf("in twice the time: %v, the third stage again %v", s.Duration(), s.Loads[0].Stages[3].Duration)
+	}
+}
+
 func TestBadScenarios(t *testing.T) {
 	t.Parallel()
 	const target = "target: {model: digits, api: json}\ninputs: {bodies: bodies.jsonl}\n" // two lines
@@ -145,9 +180,9 @@ func TestBadScenarios(t *testing.T) {
 	}{
 		{"empty", "", 1, "expected target, inputs and stages"},
 		{"not YAML", "target: {", 1, ""},
-		{"unknown field", target + "stages:\n  - {users: 1, duration: 1s, usres: 2}\n", 4, `unknown field "stages[0].usres"`},
+		{"unknown field", target + "stages:\n  - {users: 1, duration: 1s, usres: 2}\n", 4, `unknown field "stages[0].usres": expected one of name, duration, users,`},
 		{"twice", target + "stages:\n  - users: 1\n    users: 2\n    duration: 1s\n", 5, "already"},
-		{"wrong type", target + "stages:\n  - duration: 1s\n    users: many\n", 5, "stages[0].users: want int, not string"},
+		{"wrong type", target + "stages:\n  - duration: 1s\n    users: many\n", 5, "stages[0].users: expected a whole number, not text"},
 		{"no target", "stages:\n  - {users: 1, duration: 1s}\n", 1, "expected the model to ask"},
 		{"no stage", target, 1, "expected at least one stage"},
 		{"neither users nor rate", target + "stages:\n  - duration: 1s\n", 4, "expected one of users (closed loop), rate (open loop) or replay, got 0"},
@@ -157,10 +192,28 @@ func TestBadScenarios(t *testing.T) {
 		{"half a user", target + "stages:\n  - {duration: 1s, users: 2, from: 1.5}\n", 4, "expected a whole number of users"},
 		{"no duration", target + "stages:\n  - users: 1\n", 4, "expected how long the stage lasts"},
 		{"duration without a unit", target + "stages:\n  - users: 1\n    duration: \"30\"\n", 5, `such as 30s or 1m30s, not "30"`},
+		{"duration as a number", target + "stages:\n  - users: 1\n    duration: 30\n", 5, "stages[0].duration: expected a time such as 30s or 1m30s, not a number"},
+		{"a stage for stages", target + "stages: {users: 1, duration: 1s}\n", 3, "stages: expected a list, not fields with values"},
+		{"a list", "- users\n", 1, "expected fields with values, not a list"},
+		{"no number", target + "stages:\n  - {rate: .nan, duration: 1s}\n", 4, "expected a number, not .nan"},
+		{"two scenarios", target + "stages:\n  - {users: 1, duration: 1s}\n---\nname: b\n", 6, "a second document"},
+		{"a change after the end", target + "stages:\n  - {users: 1, duration: 1s}\ntail: 1s\nchanges:\n  - {at: 2s, apply: svc.yaml}\n", 7, "expected a time before the run's end at 2s, not 2s"},
+		{"no speed", target + "stages:\n  - replay: trace.csv\n    speed: 0\n", 5, "expected a speed above 0"},
+		{"a trace of years", target + "stages:\n  - replay: trace.csv\n    speed: 1e-300\n", 4, "trace.csv:3: expected a time within 24h0m0s of the first"},
+		{"no image", "target: {model: digits}\ninputs: {images: fake}\nstages:\n  - {users: 1, duration: 1s}\n", 2, "a.png: expected an image, not text/plain"},
+		{"a folder for a file", "target: {model: digits, api: json}\ninputs: {bodies: images}\nstages:\n  - {users: 1, duration: 1s}\n", 2, "expected a file with a JSON body in each line"},
+		{"a URL without a host", "target: {url: \"http:///x\"}\nstages:\n  - {users: 1, duration: 1s}\n", 1, "expected http://HOST"},
+		{"a URL with no port", "target: {url: \"http://127.0.0.1:99999/\"}\nstages:\n  - {users: 1, duration: 1s}\n", 1, "expected http://HOST"},
 		{"no time at all", target + "stages:\n  - users: 1\n    duration: 0s\n", 5, "expected a time from"},
 		{"think backwards", target + "stages:\n  - users: 1\n    duration: 1s\n    think: 3s..1s\n", 6, "expected the shorter time first"},
 		{"a wave below zero", target + "stages:\n  - rate: 1\n    duration: 1s\n    sine: {amplitude: 2, period: 1s}\n", 6, "expected at most the rate of 1"},
 		{"a spike after the end", target + "stages:\n  - rate: 1\n    duration: 5s\n    spike: {to: 2, at: 4s, for: 2s}\n", 6, "expected the spike to end within the stage's 5s"},
+		{"repeated never", target + "stages:\n  - repeat: 0\n    stages: [{users: 1, duration: 1s}]\n", 4, "expected 1 to 1000 times, not 0"},
+		{"nothing to repeat", target + "stages:\n  - repeat: 2\n", 4, "expected repeat and stages together"},
+		{"stages within a stage", target + "stages:\n  - stages: [{users: 1, duration: 1s}]\n", 4, "expected repeat and stages together"},
+		{"repeated and a stage", target + "stages:\n  - repeat: 2\n    users: 1\n    stages: [{users: 1, duration: 1s}]\n", 4, "expected nothing beside repeat and stages"},
+		{"a repeated stage that is wrong", target + "stages:\n  - repeat: 2\n    stages:\n      - {users: 1, duration: 1s}\n      - {users: -1, duration: 1s}\n", 7, "stages[0].stages[1].users: expected 0 to 20000"},
+		{"repeated within others", target + "stages:\n  - repeat: 2\n    stages:\n      - repeat: 2\n        stages: [{users: 1, duration: 1s}]\n", 6, "expected a stage, not stages that are repeated"},
 		{"missing trace", target + "stages:\n  - replay: gone.csv\n", 4, "expected a file that is there"},
 		{"trace backwards", target + "stages:\n  - replay: backwards.csv\n", 4, "backwards.csv:2: expected times in order"},
 		{"trace of words", target + "stages:\n  - replay: words.csv\n", 4, "words.csv:2: expected a time in seconds"},

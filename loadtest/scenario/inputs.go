@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -45,10 +46,14 @@ func (r *reader) inputs(at string, f *fileInputs, t Target) []Input {
 func (r *reader) images(at, folder string, t Target) []Input {
 	path := r.file(at, folder)
 	entries, err := os.ReadDir(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // file has told
+	}
 	if err != nil {
 		r.wrong(at, "expected a folder of images: %w", err)
 		return nil
 	}
+	before := len(r.problems)
 	var all []Input
 	for _, e := range entries {
 		if e.IsDir() || !slices.Contains(imageEndings, strings.ToLower(filepath.Ext(e.Name()))) {
@@ -59,6 +64,10 @@ func (r *reader) images(at, folder string, t Target) []Input {
 			r.wrong(at, "%w", err)
 			continue
 		}
+		if kind := http.DetectContentType(data); !strings.HasPrefix(kind, "image/") {
+			r.wrong(at, "%s: expected an image, not %s", filepath.Join(path, e.Name()), kind)
+			continue
+		}
 		input, err := image(data, t)
 		if err != nil {
 			r.wrong(at, "%s: %w", e.Name(), err)
@@ -66,7 +75,7 @@ func (r *reader) images(at, folder string, t Target) []Input {
 		}
 		all = append(all, input)
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && len(r.problems) == before {
 		r.wrong(at, "expected images (%s) in %s", strings.Join(imageEndings, ", "), path)
 	}
 	return all
@@ -119,7 +128,8 @@ func (r *reader) bodies(at, name string, t Target) []Input {
 		all = append(all, input)
 	}
 	if err := lines.Err(); err != nil {
-		r.wrong(at, "%s: %w", path, err)
+		r.wrong(at, "expected a file with a JSON body in each line: %w", err)
+		return nil
 	}
 	if len(all) == 0 {
 		r.wrong(at, "expected at least one body in %s", path)
@@ -130,15 +140,16 @@ func (r *reader) bodies(at, name string, t Target) []Input {
 // replay reads a recorded trace: each line begins with the time of an arrival, in seconds or as in RFC 3339; what follows
 // after a comma is skipped, as is a first line that is a heading.
 func (r *reader) replay(at string, f fileStage) *Arrivals {
-	if f.Speed < 0 {
-		r.wrong(at+".speed", "expected a speed above 0 such as 2 for twice as fast, not %v", f.Speed)
+	speed := 1.0
+	if f.Speed != nil {
+		speed = *f.Speed
+	}
+	if speed <= 0 {
+		r.wrong(at+".speed", "expected a speed above 0 such as 2 for twice as fast, not %v", speed)
+		return &Arrivals{}
 	}
 	if f.From != nil || f.Think != "" || f.Sine != nil || f.Spike != nil {
 		r.wrong(at, "from, think, sine and spike do not go with replay")
-	}
-	speed := f.Speed
-	if speed <= 0 {
-		speed = 1
 	}
 	path := r.file(at+".replay", f.Replay)
 	data, err := os.ReadFile(path)
@@ -163,7 +174,12 @@ func (r *reader) replay(at string, f fileStage) *Arrivals {
 		if len(a.Trace) == 0 {
 			first = seconds
 		}
-		due := time.Duration((seconds - first) / speed * float64(time.Second))
+		after := (seconds - first) / speed
+		if after > maxDuration.Seconds() {
+			r.wrong(at+".replay", "%s:%d: expected a time within %v of the first", path, n+1, maxDuration)
+			return a
+		}
+		due := time.Duration(after * float64(time.Second))
 		if len(a.Trace) > 0 && due < a.Trace[len(a.Trace)-1] {
 			r.wrong(at+".replay", "%s:%d: expected times in order", path, n+1)
 			return a

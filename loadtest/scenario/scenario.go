@@ -70,9 +70,11 @@ type Input struct {
 	Body        []byte
 }
 
-// Stage is one kind of load for a while: users (closed loop) or arrivals (open loop).
+// Stage is one kind of load for a while: users (closed loop) or arrivals (open loop). Stages of one name count together.
 type Stage struct {
-	Name     string
+	Name string
+	// Turn is how many stages of that name come before it in its load.
+	Turn     int
 	Duration time.Duration
 	Users    *Users
 	Arrivals *Arrivals

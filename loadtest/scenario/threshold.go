@@ -12,9 +12,10 @@ import (
 // Threshold is one thing that has to hold, such as p95 < 300ms, errors < 0.1% or replicas(embed) == 1.
 type Threshold struct {
 	Text string
-	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99, refused_answer_p99 (milliseconds), errors, refused (per cent of the
-	// requests), requests, cold_starts, rate, goodput (a second), goodput_left (a second, for each processor that the sender leaves, over
-	// the length of a stage), or of a service or revision replicas, max_replicas,
+	// Metric is p50, p90, p95, p99, p99.9, max, mean, refused_p99, refused_answer_p99 (milliseconds), errors, refused, failed (per cent of
+	// the requests: all that have no good answer, the refusals, and all others with the refusals that do not say when to come again), requests,
+	// cold_starts, rate, goodput (a second), goodput_median (that of a stage's seconds), goodput_left (the same for each processor that the
+	// sender leaves), or of a service or revision replicas, max_replicas,
 	// min_replicas, last_replicas, memory (MB, all replicas together, at its most) and memory_growth (MB a replica, from the second
 	// to the last tenth of the run); the last two also of weir, the engine's own process.
 	Metric string
@@ -34,8 +35,8 @@ var (
 	sharePattern = regexp.MustCompile(`^(.*)%\s+of\s+([a-z_]+[0-9.]*)\s*\(([^)]+)\)\s*$`)
 
 	latencies = []string{"p50", "p90", "p95", "p99", "p99.9", "max", "mean", "refused_p99", "refused_answer_p99"}
-	shares    = []string{"errors", "refused"}
-	counts    = []string{"requests", "cold_starts", "rate", "goodput", "goodput_left"}
+	shares    = []string{"errors", "refused", "failed"}
+	counts    = []string{"requests", "cold_starts", "rate", "goodput", "goodput_median", "goodput_left"}
 	ofService = []string{"replicas", "max_replicas", "min_replicas", "last_replicas", "memory", "memory_growth"}
 )
 
@@ -100,7 +101,7 @@ func parseShare(text string, m []string) (Threshold, error) {
 
 func (t Threshold) unit() string {
 	switch t.Metric {
-	case "rate", "goodput", "goodput_left":
+	case "rate", "goodput", "goodput_median", "goodput_left":
 		return "/s"
 	case "memory", "memory_growth":
 		return "MB"

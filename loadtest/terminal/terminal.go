@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"weir.dev/weir/loadtest/attack"
 	"weir.dev/weir/loadtest/measure"
 )
+
+// maxLines bounds the block, which has to be in sight as a whole.
+const maxLines = 20
 
 // every is how many seconds lie between the lines where nobody watches.
 const every = 10
@@ -40,25 +46,57 @@ func (v *View) Row(row measure.Row, states []attack.State) {
 	v.n++
 	if !v.live {
 		if v.n%every == 1 || stage != v.stage {
-			fmt.Fprintf(v.w, "%s  %s\n", v.first(row, stage), strings.Join(replicas(row), "  "))
+			line := fmt.Sprintf("%5.0fs  %-12s %s  %s  %s", row.T, stage, amounts(row, states), latencies(row), strings.Join(replicas(row), "  "))
+			fmt.Fprintln(v.w, strings.TrimRight(line, " "))
 		}
 		v.stage = stage
 		return
 	}
-	lines := append([]string{v.first(row, stage)}, replicas(row)...)
+	lines := []string{
+		fmt.Sprintf("%5.0fs  %s", row.T, stage),
+		"        " + amounts(row, states),
+		"        " + latencies(row),
+	}
+	for _, l := range replicas(row) {
+		lines = append(lines, "        "+l)
+	}
+	if more := len(lines) - maxLines; more > 0 {
+		lines = append(lines[:maxLines-1], fmt.Sprintf("        and %d other revisions", more+1))
+	}
+	// Lines that are too long are cut, not wrapped: as many lines as were written are gone over again.
+	fmt.Fprint(v.w, "\x1b[?7l")
 	if v.lines > 0 {
 		fmt.Fprintf(v.w, "\x1b[%dA", v.lines)
 	}
 	for _, l := range lines {
 		fmt.Fprintf(v.w, "\x1b[2K%s\n", l)
 	}
-	fmt.Fprint(v.w, "\x1b[J")
+	fmt.Fprint(v.w, "\x1b[J\x1b[?7h")
 	v.lines = len(lines)
 }
 
-func (v *View) first(row measure.Row, stage string) string {
-	return fmt.Sprintf("%5.0fs  %-12s users %-4d rate %-6.4g %7.1f/s ok  %s  refused %.4g/s  failed %.4g/s",
-		row.T, stage, row.Users, row.Rate, row.OK, latencies(row), row.Refused, row.Failed)
+// amounts are the users or arrivals that there are, and what becomes of their requests.
+func amounts(row measure.Row, states []attack.State) string {
+	open, closed := false, false
+	for _, s := range states {
+		open, closed = open || s.Rate > 0, closed || s.Closed || s.Users > 0
+	}
+	text := ""
+	if closed || !open {
+		text += fmt.Sprintf("users %-5d  ", row.Users)
+	}
+	if open {
+		text += fmt.Sprintf("arrivals %-8s  ", number(row.Rate)+"/s")
+	}
+	return text + fmt.Sprintf("ok %-8s  refused %-6s  failed %s", number(row.OK)+"/s", number(row.Refused)+"/s", number(row.Failed)+"/s")
+}
+
+// number writes an amount for people.
+func number(v float64) string {
+	if v >= 100 || v == math.Trunc(v) {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
 }
 
 func latencies(row measure.Row) string {
@@ -92,25 +130,7 @@ func replicas(row measure.Row) []string {
 
 // Summary prints what came of a run.
 func Summary(w io.Writer, run measure.Run) {
-	for _, s := range run.Summaries {
-		if s.Kind == "load" && len(run.Summaries) > 1 && len(loads(run)) < 2 {
-			continue
-		}
-		name := s.Name
-		if s.Kind == "run" {
-			name = "all"
-		}
-		row := measure.Row{}
-		if l := s.Latencies; s.OK > 0 {
-			row.P50, row.P95, row.P99 = &l.P50, &l.P95, &l.P99
-		}
-		fmt.Fprintf(w, "%-16s %7d requests  %7.1f ok/s  %s  refused %d  failed %d  cold starts %d\n",
-			name, s.Requests, s.Goodput, latencies(row), s.Refused, s.Failed, s.Cold)
-		if s.Refused > 0 && s.Kind != "load" {
-			fmt.Fprintf(w, "%-16s refusals p99 %s, without connecting %s; connections opened %d\n",
-				"", Latency(s.RefusedP99), Latency(s.RefusedAnswerP99), s.Opened)
-		}
-	}
+	totals(w, run)
 	for i, f := range run.Failures {
 		if i == 5 {
 			fmt.Fprintf(w, "and %d other kinds of failures\n", len(run.Failures)-i)
@@ -131,6 +151,38 @@ func Summary(w io.Writer, run measure.Run) {
 			value = t.Missing
 		}
 		fmt.Fprintf(w, "%s %s (%s)\n", mark, t.Text, value)
+	}
+}
+
+// totals prints a table of the run, its loads if there are several, and its stages.
+func totals(w io.Writer, run measure.Run) {
+	shown := slices.Clone(run.Summaries)
+	if len(loads(run)) < 2 {
+		shown = slices.DeleteFunc(shown, func(s measure.Summary) bool { return s.Kind == "load" })
+	}
+	name := func(s measure.Summary) string {
+		if s.Kind == "run" {
+			return "all"
+		}
+		return s.Name
+	}
+	width := 0
+	for _, s := range shown {
+		width = max(width, utf8.RuneCountInString(name(s)))
+	}
+	const columns = "%-*s  %8s  %8s  %7s  %7s  %7s  %7s  %6s  %5s\n"
+	fmt.Fprintf(w, columns, width, "", "requests", "ok/s", "p50", "p95", "p99", "refused", "failed", "cold")
+	for _, s := range shown {
+		p50, p95, p99 := "-", "-", "-"
+		if l := s.Latencies; s.OK > 0 {
+			p50, p95, p99 = Latency(l.P50), Latency(l.P95), Latency(l.P99)
+		}
+		fmt.Fprintf(w, columns, width, name(s), strconv.Itoa(s.Requests), number(s.Goodput), p50, p95, p99,
+			strconv.Itoa(s.Refused), strconv.Itoa(s.Failed), strconv.Itoa(s.Cold))
+		if s.Refused > 0 && s.Kind != "load" {
+			fmt.Fprintf(w, "%-*s  refusals p99 %s, without connecting %s; connections opened %d\n",
+				width, "", Latency(s.RefusedP99), Latency(s.RefusedAnswerP99), s.Opened)
+		}
 	}
 }
 

@@ -31,8 +31,9 @@ def test_kserve_rest(addr, digits, protocol):
     async def run():
         client = kserve.InferenceRESTClient(RESTConfig(protocol=protocol))
         base = f"http://{addr}"
+        assert await client.is_server_live(base)
         if protocol == "v2":
-            assert await client.is_server_live(base) and await client.is_server_ready(base)
+            assert await client.is_server_ready(base)
         assert await client.is_model_ready(base, "digits")
         if protocol == "v1":
             answer = await client.infer(base, {"instances": digits.tolist()}, model_name="digits")

@@ -17,7 +17,8 @@ def test_document(addr):
 
 def test_fuzz(addr, tmp_path):
     command = [os.path.join(os.path.dirname(sys.executable), "schemathesis"), "run", f"http://{addr}/openapi.json", "--max-examples", "5", "--seed", "1",
-               "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+               "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+               "negative_data_rejection,unsupported_method",
                "--phases", "examples,coverage,fuzzing", "--generation-database", "none"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

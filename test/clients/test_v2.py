@@ -2,13 +2,16 @@
 
 import asyncio
 
+import grpc
 import numpy as np
 import pytest
+import requests
 import tritonclient.grpc as tg
 import tritonclient.grpc.aio as tga
 import tritonclient.http as th
 import tritonclient.http.aio as tha
 from conftest import espresso
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 KINDS = {"grpc": tg, "http": th}
@@ -91,8 +94,32 @@ def test_compression(addr, digits):
             answer = client.infer("digits", inputs, request_compression_algorithm=how, response_compression_algorithm=how)
             assert answer.as_numpy("classes").shape == (2,)
     with tg.InferenceServerClient(addr) as client:
-        answer = client.infer("digits", [tensor(tg, "images", digits)], compression_algorithm="gzip")
-        assert answer.as_numpy("classes").shape == (2,)
+        for how in (None, "gzip", "deflate"):
+            answer = client.infer("digits", [tensor(tg, "images", digits)], compression_algorithm=how)
+            assert answer.as_numpy("classes").shape == (2,)
+
+
+def test_no_numbers_in_json(addr, digits):
+    """What is no number: as Triton's client writes it, and, in a request of Python's None, as MLServer's does."""
+    with th.InferenceServerClient(addr) as client:
+        t = th.InferInput("images", list(digits.shape), "FP32")
+        t.set_data_from_numpy(np.where(digits > 0.5, np.nan, np.inf).astype(np.float32), binary_data=False)
+        assert client.infer("digits", [t], outputs=[th.InferRequestedOutput("classes")]).as_numpy("classes").shape == (2,)
+    data = [None if v > 0.5 else float(v) for v in digits.ravel()]
+    images = {"name": "images", "shape": list(digits.shape), "datatype": "FP32", "data": data, "parameters": None}
+    request = {"id": None, "parameters": {"content_type": None}, "inputs": [images], "outputs": [{"name": "classes", "parameters": None}]}
+    for more in ({}, {"parameters": None}):
+        answer = requests.post(f"http://{addr}/v2/models/digits/infer", json=request | more)
+        assert answer.status_code == 200 and len(answer.json()["outputs"][0]["data"]) == 2, answer.text
+
+
+def test_raw_beside_empty_contents(addr, digits):
+    """As MLServer's client sends raw contents."""
+    request = service_pb2.ModelInferRequest(model_name="digits", raw_input_contents=[digits.tobytes()])
+    request.inputs.add(name="images", datatype="FP32", shape=digits.shape).contents.SetInParent()
+    with grpc.insecure_channel(addr) as channel:
+        answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
+    assert [list(o.shape) for o in answer.outputs if o.name == "classes"] == [[2]]
 
 
 def test_errors(triton, digits):

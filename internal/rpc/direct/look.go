@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/encoding"
 
 	"weir.dev/weir/internal/rpc"
 )
@@ -94,7 +95,7 @@ func isClients(f *http2.MetaHeadersFrame) bool {
 		case "user-agent":
 			client = strings.Contains(" "+field.Value, " grpc-")
 		case "grpc-encoding":
-			if field.Value != "gzip" && field.Value != "identity" {
+			if encoding.GetCompressor(field.Value) == nil && field.Value != encoding.Identity {
 				return false
 			}
 		case "forwarded", "via", "x-real-ip", "k-proxy-request":

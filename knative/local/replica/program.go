@@ -29,7 +29,7 @@ func environment(s Spec, port int) []string {
 		}
 	}
 	// Only this machine's router is to reach a replica.
-	env = append(env, "TF_CPP_MIN_LOG_LEVEL=2", "HOST=127.0.0.1")
+	env = append(env, "TF_CPP_MIN_LOG_LEVEL=2", "TF_ENABLE_ONEDNN_OPTS=1", "HOST=127.0.0.1")
 	env = append(env, s.Env...)
 	return append(env,
 		"PORT="+strconv.Itoa(port),

@@ -34,7 +34,7 @@ type Spec struct {
 	Command []string
 	// Dir is the working folder; if empty, the engine's.
 	Dir string
-	// Env is the container's environment, KEY=VALUE. It is added to a small inherited set, TF_CPP_MIN_LOG_LEVEL=2,
+	// Env is the container's environment, KEY=VALUE. It is added to a small inherited set, TF_CPP_MIN_LOG_LEVEL=2, TF_ENABLE_ONEDNN_OPTS=1,
 	// HOST=127.0.0.1, PORT and K_*, and wins over all of it but PORT and K_*.
 	Env []string
 	// ContainerPort is the port that the manifest gives the container. A probe of it means the replica's own port, as

@@ -69,7 +69,7 @@ func TestEnvironment(t *testing.T) {
 	_, port, _ := strings.Cut(r.Addr(), ":")
 	for _, want := range []string{
 		"PORT=" + port, "K_SERVICE=imagenet", "K_CONFIGURATION=imagenet", "K_REVISION=imagenet-00001",
-		"TF_CPP_MIN_LOG_LEVEL=2", "HOST=127.0.0.1", "MODEL=a=b", "HOME=/nowhere", "PATH=" + os.Getenv("PATH"),
+		"TF_CPP_MIN_LOG_LEVEL=2", "TF_ENABLE_ONEDNN_OPTS=1", "HOST=127.0.0.1", "MODEL=a=b", "HOME=/nowhere", "PATH=" + os.Getenv("PATH"),
 	} {
 		if !slices.Contains(out.lines, want+"\n") {
 			t.Errorf("no %s in the environment", want)

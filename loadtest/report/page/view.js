@@ -67,7 +67,7 @@ const charts = [
 ];
 
 // What the engine did not tell is not drawn; a note says why.
-const unknown = (run, key) => run.unknown?.includes({ each: "cpu", eachMemory: "memory" }[key] ?? key);
+const unknown = (run, key) => run.unknown?.includes({ each: "cpu", eachMemory: "memory" }[key] ?? key) ?? false;
 // Series that are not nought all the time; the first if there is none.
 const used = (run, all) => {
   const some = all.filter((s) => run.rows.some((r) => s.get(r)));
@@ -95,7 +95,9 @@ class Plot {
     this.legend = el("div", { className: "legend" });
     this.canvas = el("div", { className: "canvas" });
     this.canvas.setAttribute("role", "img");
-    this.element = el("section", { className: "card plot-card" }, el("h3", { textContent: spec.title }), this.legend, this.canvas);
+    this.told = el("p", { className: "told" });
+    this.element = el("section", { className: "card plot-card" }, el("h3", { textContent: spec.title }), this.legend, this.canvas,
+      ...(spec.marks ? [this.told] : []));
     this.element.dataset.chart = spec.key;
     this.sync = sync;
     new ResizeObserver(() => {
@@ -158,7 +160,7 @@ class Plot {
         label: s.label, stroke: s.stroke, width: s.dashed ? 1.5 : 2, dash: s.dashed ? [5, 4] : undefined, points: { show: false },
         paths: this.#spec.stepped || s.stepped ? uPlot.paths.stepped({ align: -1 }) : undefined,
       }))],
-      hooks: { setCursor: [(u) => this.#write(u.cursor.idx)], drawAxes: [(u) => this.#drawStages(u)], draw: [(u) => this.#drawMarks(u)] },
+      hooks: { setCursor: [(u) => { this.#write(u.cursor.idx); this.#tell(u); }], drawAxes: [(u) => this.#drawStages(u)], draw: [(u) => this.#drawMarks(u)] },
     }, [[], ...this.#series.map(() => [])], this.canvas);
   }
 
@@ -167,9 +169,19 @@ class Plot {
     const rows = this.#run.rows;
     this.numbers.forEach((node, i) => {
       const get = this.#series[i].get;
-      const x = idx != null && rows[idx] ? get(rows[idx]) : rows.reduce((most, r) => Math.max(most, get(r) ?? 0), 0);
-      node.textContent = `${fmt(x, this.#top < 1 ? 2 : 1)}${this.#spec.unit ? ` ${this.#spec.unit}` : ""}`;
+      const x = idx != null && rows[idx] ? get(rows[idx]) : rows.reduce((most, r) => (get(r) == null ? most : Math.max(most ?? 0, get(r))), null);
+      node.textContent = `${fmt(x, this.#top < 1 ? 2 : 1)}${x != null && this.#spec.unit ? ` ${this.#spec.unit}` : ""}`;
     });
+  }
+
+  // What the marks beside the pointer stand for.
+  #tell(u) {
+    const near = (m) => Math.abs(u.valToPos(m.t, "x") - u.cursor.left) <= 6;
+    this.told.textContent = [
+      ...this.#run.decisions.filter(near).map((d) => `${clock(d.t)} ${d.revision} ${d.from} → ${d.wanted}: stable ${fmt(d.stable, 2)}, panic window ` +
+        `${fmt(d.panicConcurrency, 2)}, target ${fmt(d.target, 2)}${d.panic ? ", in panic mode" : ""}`),
+      ...this.#run.cold.filter(near).map((c) => `${clock(c.t)} ${c.revision}: waited ${ms(c.latency)} for a start`),
+    ].join("\n");
   }
 
   #drawStages(u) {
@@ -294,9 +306,10 @@ class RunView {
       ["", (s) => s.name || "all", "text"], ["", (s) => s.kind, "text"], ["requests", (s) => s.requests], ["ok", (s) => s.ok],
       ["refused", (s) => s.refused], ["failed", (s) => s.failed], ["ok/s", (s) => fmt(s.goodput)], ["p50", (s) => ms(good(s, s.latencies.p50))],
       ["p90", (s) => ms(good(s, s.latencies.p90))], ["p95", (s) => ms(good(s, s.latencies.p95))], ["p99", (s) => ms(good(s, s.latencies.p99))], ["p99.9", (s) => ms(good(s, s.latencies.p999))], ["most", (s) => ms(good(s, s.latencies.max))],
-      ["seen p95", (s) => ms(good(s, s.seen.p95))], ["refused p99", (s) => (s.refused ? ms(s.refusedP99) : "–")],
-      ["without connecting", (s) => (s.refused ? ms(s.refusedAnswerP99) : "–")], ["connections", (s) => fmt(s.opened ?? 0)]], run.summaries);
-    fill(this.tables.decisions, "Scaling decisions", "▲ and ▼ in the chart of replicas; red in panic mode.", [
+      ["seen p95", (s) => ms(good(s, s.seen.p95))], ...(run.summaries.some((s) => s.refused) ? [
+        ["refused p99", (s) => (s.refused ? ms(s.refusedP99) : "–")], ["without connecting", (s) => (s.refused ? ms(s.refusedAnswerP99) : "–")]] : []),
+      ["connections", (s) => fmt(s.opened ?? 0)]], run.summaries);
+    fill(this.tables.decisions, "Scaling decisions", "▲ and ▼ in the chart of replicas, where the pointer tells their numbers; red in panic mode.", [
       ["at", (d) => clock(d.t)], ["revision", (d) => d.revision, "text"], ["replicas", (d) => `${d.from} → ${d.wanted}`],
       ["stable", (d) => fmt(d.stable, 2)], ["panic window", (d) => fmt(d.panicConcurrency, 2)], ["target", (d) => fmt(d.target, 2)],
       ["panic", (d) => (d.panic ? "yes" : "no")], ["why", (d) => d.reason, "wide text"]], run.decisions);

@@ -7,6 +7,8 @@ let view = null;
 let run = null;
 let number = 0;
 let timer = 0;
+let problem = ""; // of the run
+let refusal = ""; // of what was asked last
 
 /** Asks for the rows after those that are here; of another run for all of it. */
 async function ask() {
@@ -38,7 +40,8 @@ function show(answer) {
   else state("ended", answer.report ? `Ended. Report: ${answer.report}` : "Ended");
   byId("start").disabled = answer.running;
   byId("stop").disabled = !answer.running;
-  byId("problem").textContent = answer.problem ?? "";
+  problem = answer.problem ?? "";
+  complain();
   controls(answer.running ? answer.states : []);
 }
 
@@ -74,15 +77,22 @@ function controls(states) {
 }
 
 async function change(load, input) {
-  const value = Number(input.value);
+  const value = input.valueAsNumber;
+  if (Number.isNaN(value)) return complain("expected a number");
   delete input.dataset.typed;
   await post("api/set", input.dataset.closed === "true" ? { load, users: Math.round(value) } : { load, rate: value });
 }
 
 async function post(path, body = {}) {
   const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  if (!response.ok) byId("problem").textContent = (await response.json()).error;
-  else ask();
+  complain(response.ok ? "" : (await response.json()).error);
+  if (response.ok) ask();
+}
+
+/** Shows what is wrong: with what was asked last, until something else is asked, or else with the run. */
+function complain(text = refusal) {
+  refusal = text;
+  byId("problem").textContent = refusal || problem;
 }
 
 byId("start").addEventListener("click", () => { byId("start").disabled = true; post("api/start"); });
