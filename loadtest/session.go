@@ -99,7 +99,7 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 	}
 	s.recorder = measure.NewRecorder(measure.Run{
 		Scenario: o.Scenario.Name, Look: o.Scenario.Look, Engine: cmp.Or(o.EngineName, "none"), Version: o.Version,
-		Started: time.Now(), CPUs: runtime.NumCPU(),
+		Started: time.Now(), CPUs: runtime.NumCPU(), Targets: o.Scenario.Models(),
 	})
 	for _, l := range o.Scenario.Loads {
 		var stages []string

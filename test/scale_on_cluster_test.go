@@ -54,16 +54,14 @@ thresholds:
 const (
 	// slack is the autoscaler's tick of 2 s, and the second between two looks.
 	slack = 3.0
-	// slowestStart is what a pod may take to start: with more, nothing would be shown.
-	slowestStart = 10.0
 	// bothRuns is how many runs there are at most until the engines agree: what else the machine does may hold either of them
 	// for seconds. Engines that decide otherwise differ in each.
 	bothRuns = 3
 )
 
 // TestSameReplicasOnBothEngines sends the same arrivals to the same Service on one machine and on the cluster, side by
-// side. At any time both want, and have, as many replicas as the other has within a tick, give or take one; what a pod
-// takes to start is allowed for. The reports, and a picture of both, stay in build/both-engines.
+// side. At any time both want as many replicas as the other does within a tick, give or take one, and have as many but for what
+// a replica takes to start. The reports, and a picture of both, stay in build/both-engines.
 func TestSameReplicasOnBothEngines(t *testing.T) {
 	out := harness.Path("build/both-engines")
 	engines := map[string]*weir{"local": ownWeir(t), "cluster": sharedWeir(t)}
@@ -109,21 +107,18 @@ func differences(t *testing.T, engines map[string]*weir, out string) (all []stri
 		}
 	}
 	local, cluster := staircases(runs["local"]), staircases(runs["cluster"])
-	start := slowest(cluster)
-	t.Logf("slowest start of a pod: %.0f s, of a process: %.0f s", start, slowest(local))
-	if start > slowestStart {
-		differ("a pod took %.0f s to start: the machine is too busy for this test", start)
-	}
-	for _, what := range []string{"wanted", "ready"} {
+	pod, process := slowest(cluster), slowest(local)
+	t.Logf("slowest start of a pod: %.0f s, of a process: %.0f s", pod, process)
+	for what, start := range map[string]float64{"wanted": 0, "ready": max(pod, process)} {
 		t.Logf("%s by the second, one machine: %v", what, counts(local[what]))
 		t.Logf("%s by the second, the cluster: %v", what, counts(cluster[what]))
 		for _, s := range local[what] {
-			if least, most := between(cluster[what], s.t-slack, s.t+slack+start); s.n < least-1 || s.n > most+1 {
+			if least, most := between(cluster[what], s.t-slack-start, s.t+slack+start); s.n < least-1 || s.n > most+1 {
 				differ("%s at %.0f s: %d on one machine, %d to %d on the cluster", what, s.t, s.n, least, most)
 			}
 		}
 		for _, s := range cluster[what] {
-			if least, most := between(local[what], s.t-slack-start, s.t+slack); s.n < least-1 || s.n > most+1 {
+			if least, most := between(local[what], s.t-slack-start, s.t+slack+start); s.n < least-1 || s.n > most+1 {
 				differ("%s at %.0f s: %d on the cluster, %d to %d on one machine", what, s.t, s.n, least, most)
 			}
 		}

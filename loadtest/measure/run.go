@@ -21,6 +21,8 @@ type Run struct {
 	Died bool `json:"died,omitempty"`
 	// CPUs is what everything shares, the sender included.
 	CPUs int `json:"cpus"`
+	// Targets are the services that the loads are for; those of URLs are not known.
+	Targets []string `json:"targets,omitempty"`
 	// Notes say what a reader has to know: a run that was ended early, a target that died.
 	Notes []string `json:"notes"`
 	// Unknown are figures of revisions that the engine did not tell; their values are zero.

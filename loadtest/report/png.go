@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"io"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -103,28 +104,24 @@ func PNG(w io.Writer, run measure.Run) error {
 	return picture(w, run, run.Scenario, panels(run))
 }
 
+// loaded says that a load was for a revision: a cluster has others, which would hide it in a sum. If the run knows none, all count.
+func loaded(run measure.Run, revision string) bool {
+	return len(run.Targets) == 0 || slices.ContainsFunc(run.Revisions, func(r measure.Revision) bool {
+		return r.Name == revision && slices.Contains(run.Targets, r.Service)
+	})
+}
+
 // ComparePNG writes a picture of two runs with the lines of both in each chart.
 func ComparePNG(w io.Writer, a, b measure.Run) error {
 	names := []string{a.Engine, b.Engine}
 	if a.Engine == b.Engine {
 		names = []string{a.Scenario, b.Scenario}
 	}
-	both := func(title string, get func(measure.Row) *float64) panel {
-		return panel{title: title, lines: []line{{name: names[0], get: get, rows: a.Rows}, {name: names[1], get: get, rows: b.Rows}}}
+	both := func(title string, of func(measure.Run) func(measure.Row) *float64) panel {
+		return panel{title: title, lines: []line{{name: names[0], get: of(a), rows: a.Rows}, {name: names[1], get: of(b), rows: b.Rows}}}
 	}
-	replicas := func(of func(measure.RevisionRow) int) func(measure.Row) *float64 {
-		return func(r measure.Row) *float64 {
-			if r.Revisions == nil {
-				return nil
-			}
-			sum := 0.0
-			for name, x := range r.Revisions {
-				if active(a, name) || active(b, name) {
-					sum += float64(of(x))
-				}
-			}
-			return &sum
-		}
+	same := func(get func(measure.Row) *float64) func(measure.Run) func(measure.Row) *float64 {
+		return func(measure.Run) func(measure.Row) *float64 { return get }
 	}
 	longer := a
 	if b.Seconds > a.Seconds {
@@ -135,11 +132,29 @@ func ComparePNG(w io.Writer, a, b measure.Run) error {
 		title += " and " + b.Scenario
 	}
 	return picture(w, longer, title, []panel{
-		both("answered/s", always(func(r measure.Row) float64 { return r.OK })),
+		both("answered/s", same(always(func(r measure.Row) float64 { return r.OK }))),
 		both("replicas wanted", replicas(func(x measure.RevisionRow) int { return x.Wanted })),
 		both("replicas ready", replicas(func(x measure.RevisionRow) int { return x.Ready })),
-		both("p95, ms", func(r measure.Row) *float64 { return r.P95 }),
+		both("p95, ms", same(func(r measure.Row) *float64 { return r.P95 })),
 	})
+}
+
+// replicas sums a number over the revisions that a run's loads were for; it is nil where the engine did not answer.
+func replicas(of func(measure.RevisionRow) int) func(measure.Run) func(measure.Row) *float64 {
+	return func(run measure.Run) func(measure.Row) *float64 {
+		return func(r measure.Row) *float64 {
+			if r.Revisions == nil {
+				return nil
+			}
+			sum := 0.0
+			for name, x := range r.Revisions {
+				if loaded(run, name) {
+					sum += float64(of(x))
+				}
+			}
+			return &sum
+		}
+	}
 }
 
 // picture draws charts one below the other over the run's time.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir.dev/weir/loadtest/measure"
 )
 
 // TestRunsOfOneSecond have a folder each.
@@ -52,5 +54,23 @@ func TestComparePaths(t *testing.T) {
 	}
 	if _, err := WriteCompare(filepath.Join(dir, "c.png"), example(), example()); err == nil || !strings.Contains(err.Error(), "the name of a page") {
 		t.Errorf("a page named c.png: %v", err)
+	}
+}
+
+// TestReplicasOfAComparison are those of the services that were loaded, or of all if that is not known.
+func TestReplicasOfAComparison(t *testing.T) {
+	t.Parallel()
+	run := measure.Run{Revisions: []measure.Revision{{Name: "busy-1", Service: "busy"}, {Name: "busy-2", Service: "busy"}, {Name: "idle-1", Service: "idle"}}}
+	row := measure.Row{Revisions: map[string]measure.RevisionRow{"busy-1": {Ready: 3}, "busy-2": {Ready: 1}, "idle-1": {Ready: 5}}}
+	ready := replicas(func(x measure.RevisionRow) int { return x.Ready })
+	if got := ready(run)(row); got == nil || *got != 9 {
+		t.Errorf("without targets %v, want 9", got)
+	}
+	run.Targets = []string{"busy"}
+	if got := ready(run)(row); got == nil || *got != 4 {
+		t.Errorf("of the service under load %v, want 4", got)
+	}
+	if got := ready(run)(measure.Row{}); got != nil {
+		t.Errorf("where the engine did not answer %v, want a gap", *got)
 	}
 }

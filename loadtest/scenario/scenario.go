@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"slices"
 	"time"
 )
 
@@ -139,6 +140,16 @@ func (s *Scenario) Duration() time.Duration {
 		d = max(d, l.Duration())
 	}
 	return d
+}
+
+// Models returns the models that the loads are for, each once.
+func (s *Scenario) Models() (names []string) {
+	for _, l := range s.Loads {
+		if m := l.Target.Model; m != "" && !slices.Contains(names, m) {
+			names = append(names, m)
+		}
+	}
+	return names
 }
 
 // Stretch makes the loads last d together: all times of the scenario change in proportion, rates and users stay. A trace is
