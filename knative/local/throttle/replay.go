@@ -11,9 +11,6 @@ import (
 // replayLimit is how many bytes of a request's body are kept to send them again. A longer body is sent once.
 const replayLimit = 1 << 20
 
-// piece is how much of a body is read before it is sent on: more would make the replica wait.
-const piece = 256 << 10
-
 var errNotReplayable = errors.New("the request's body was too long to be kept for another try")
 
 // replay gives a request's body to one attempt after the other: it keeps what was read while it is short enough and no
@@ -133,7 +130,7 @@ func (p *replay) prefetch() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.err == nil && int64(p.total) <= p.size {
-		p.fill(int(p.size) + 1) // one more to see the end
+		p.fill()
 	}
 	return p.failure()
 }
@@ -146,12 +143,13 @@ func (p *replay) failure() error {
 	return nil
 }
 
-// fill reads once, into a buffer that has room for all that was declared, up to end. p.mu is held.
-func (p *replay) fill(end int) {
+// fill reads once, into a buffer that has room for all that was declared, and one more to see the end. p.mu is held.
+func (p *replay) fill() {
+	end := int(p.size) + 1
 	if p.buf == nil {
-		p.buf = p.buffer(int(p.size) + 1)
+		p.buf = p.buffer(end)
 	}
-	n, err := p.src.Read(p.buf[p.total:min(end, cap(p.buf))])
+	n, err := p.src.Read(p.buf[p.total:end])
 	p.buf = p.buf[:p.total+n]
 	p.read(n, err)
 }
@@ -197,7 +195,7 @@ func (b *body) pass(w io.Writer) (n int, kept bool, err error) {
 		return 0, false, nil
 	}
 	if b.off == p.total && p.err == nil {
-		p.fill(p.total + piece)
+		p.fill() // with all that has come: each piece that is sent wakes the replica
 	}
 	n, err = w.Write(p.buf[b.off:p.total])
 	b.off += n
