@@ -117,12 +117,13 @@ func ComparePNG(w io.Writer, a, b measure.Run) error {
 	if a.Engine == b.Engine {
 		names = []string{a.Scenario, b.Scenario}
 	}
-	both := func(title string, of func(measure.Run) func(measure.Row) *float64) panel {
-		return panel{title: title, lines: []line{{name: names[0], get: of(a), rows: a.Rows}, {name: names[1], get: of(b), rows: b.Rows}}}
+	both := func(title string, ofA, ofB func(measure.Row) *float64) panel {
+		return panel{title: title, lines: []line{{name: names[0], get: ofA, rows: a.Rows}, {name: names[1], get: ofB, rows: b.Rows}}}
 	}
-	same := func(get func(measure.Row) *float64) func(measure.Run) func(measure.Row) *float64 {
-		return func(measure.Run) func(measure.Row) *float64 { return get }
-	}
+	answered := always(func(r measure.Row) float64 { return r.OK })
+	p95 := func(r measure.Row) *float64 { return r.P95 }
+	wanted := func(x measure.RevisionRow) int { return x.Wanted }
+	ready := func(x measure.RevisionRow) int { return x.Ready }
 	longer := a
 	if b.Seconds > a.Seconds {
 		longer = b
@@ -132,28 +133,26 @@ func ComparePNG(w io.Writer, a, b measure.Run) error {
 		title += " and " + b.Scenario
 	}
 	return picture(w, longer, title, []panel{
-		both("answered/s", same(always(func(r measure.Row) float64 { return r.OK }))),
-		both("replicas wanted", replicas(func(x measure.RevisionRow) int { return x.Wanted })),
-		both("replicas ready", replicas(func(x measure.RevisionRow) int { return x.Ready })),
-		both("p95, ms", same(func(r measure.Row) *float64 { return r.P95 })),
+		both("answered/s", answered, answered),
+		both("replicas wanted", replicas(a, wanted), replicas(b, wanted)),
+		both("replicas ready", replicas(a, ready), replicas(b, ready)),
+		both("p95, ms", p95, p95),
 	})
 }
 
 // replicas sums a number over the revisions that a run's loads were for; it is nil where the engine did not answer.
-func replicas(of func(measure.RevisionRow) int) func(measure.Run) func(measure.Row) *float64 {
-	return func(run measure.Run) func(measure.Row) *float64 {
-		return func(r measure.Row) *float64 {
-			if r.Revisions == nil {
-				return nil
-			}
-			sum := 0.0
-			for name, x := range r.Revisions {
-				if loaded(run, name) {
-					sum += float64(of(x))
-				}
-			}
-			return &sum
+func replicas(run measure.Run, of func(measure.RevisionRow) int) func(measure.Row) *float64 {
+	return func(r measure.Row) *float64 {
+		if r.Revisions == nil {
+			return nil
 		}
+		sum := 0.0
+		for name, x := range r.Revisions {
+			if loaded(run, name) {
+				sum += float64(of(x))
+			}
+		}
+		return &sum
 	}
 }
 

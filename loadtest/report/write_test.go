@@ -62,15 +62,17 @@ func TestReplicasOfAComparison(t *testing.T) {
 	t.Parallel()
 	run := measure.Run{Revisions: []measure.Revision{{Name: "busy-1", Service: "busy"}, {Name: "busy-2", Service: "busy"}, {Name: "idle-1", Service: "idle"}}}
 	row := measure.Row{Revisions: map[string]measure.RevisionRow{"busy-1": {Ready: 3}, "busy-2": {Ready: 1}, "idle-1": {Ready: 5}}}
-	ready := replicas(func(x measure.RevisionRow) int { return x.Ready })
-	if got := ready(run)(row); got == nil || *got != 9 {
+	ready := func(r measure.Row) *float64 {
+		return replicas(run, func(x measure.RevisionRow) int { return x.Ready })(r)
+	}
+	if got := ready(row); got == nil || *got != 9 {
 		t.Errorf("without targets %v, want 9", got)
 	}
 	run.Targets = []string{"busy"}
-	if got := ready(run)(row); got == nil || *got != 4 {
+	if got := ready(row); got == nil || *got != 4 {
 		t.Errorf("of the service under load %v, want 4", got)
 	}
-	if got := ready(run)(measure.Row{}); got != nil {
+	if got := ready(measure.Row{}); got != nil {
 		t.Errorf("where the engine did not answer %v, want a gap", *got)
 	}
 }
