@@ -8,8 +8,12 @@ package ballast
 
 import (
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Size is how much garbage the collector lets come together at least.
@@ -22,5 +26,14 @@ func Carry() (drop func()) {
 		return func() {}
 	}
 	b := make([]byte, Size)
+	untouch(b)
 	return func() { runtime.KeepAlive(b) }
+}
+
+// untouch gives the memory of a zeroed slice back until it is touched. The allocator has touched all of it if the first bytes were
+// another's before: it clears the whole then. Where the system refuses, the memory stays, which harms nothing.
+func untouch(zeroes []byte) {
+	page := os.Getpagesize()
+	start := -int(uintptr(unsafe.Pointer(unsafe.SliceData(zeroes)))) & (page - 1) // up to the first whole page
+	_ = unix.Madvise(zeroes[start:start+(len(zeroes)-start)&^(page-1)], unix.MADV_DONTNEED)
 }

@@ -32,6 +32,29 @@ func resident(t *testing.T) int {
 }
 
 func TestCollectorWaitsAndMemoryStays(t *testing.T) {
+	for name, prepare := range map[string]func(){
+		"fresh memory": func() {},
+		// A slice of this size is the first megabyte of the ballast later, and the allocator clears all sixteen.
+		"used memory": func() { use(make([]byte, 1<<20)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			prepare()
+			collectorWaitsAndMemoryStays(t)
+		})
+	}
+}
+
+// use touches every page of b.
+//
+//go:noinline
+func use(b []byte) {
+	for i := 0; i < len(b); i += 4 << 10 {
+		b[i] = 1
+	}
+}
+
+func collectorWaitsAndMemoryStays(t *testing.T) {
+	t.Helper()
 	before, used := next(), resident(t)
 	drop := Carry()
 	if got := next(); got < before+Size {
