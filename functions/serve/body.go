@@ -28,17 +28,17 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, m *memory) ([]
 	}
 	in := http.MaxBytesReader(w, r.Body, limit)
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
-	body, err := s.receive(w, r, func() ([]byte, error) { return s.decompress(in, encoding, r.ContentLength, m) })
+	body, err := receive(w, r, s.limits.Read, func() ([]byte, error) { return s.decompress(in, encoding, r.ContentLength, m) })
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, badRequest("the body is shorter than its Content-Length of %d", r.ContentLength)
 	}
 	return body, err
 }
 
-// receive reads from a request's body within the limit of time and says what a client is told if that fails.
-func (s *Server) receive(w http.ResponseWriter, r *http.Request, read func() ([]byte, error)) ([]byte, error) {
+// receive reads from a request's body within a limit of time and says what a client is told if that fails.
+func receive(w http.ResponseWriter, r *http.Request, limit time.Duration, read func() ([]byte, error)) ([]byte, error) {
 	control := http.NewResponseController(w)
-	end := time.Now().Add(s.limits.Read)
+	end := time.Now().Add(limit)
 	deadline := end
 	if d, ok := r.Context().Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -53,7 +53,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, read func() ([]
 	case isTimeout(err) && deadline.Before(end):
 		return nil, context.DeadlineExceeded
 	case isTimeout(err):
-		return nil, statusError(http.StatusRequestTimeout, "the body did not arrive within %v", s.limits.Read)
+		return nil, statusError(http.StatusRequestTimeout, "the body did not arrive within %v", limit)
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || isAnswer(err) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, err

@@ -12,6 +12,8 @@ type Limits struct {
 	Depth int
 	// Read bounds the time to read a body. If zero, 60 s.
 	Read time.Duration
+	// Pause bounds the time to the next message of a stream, whose client may wait before it goes on. If zero, 10 min.
+	Pause time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -19,6 +21,7 @@ func (l Limits) withDefaults() Limits {
 	l.Instances = or(l.Instances, 1000)
 	l.Depth = or(l.Depth, 32)
 	l.Read = or(l.Read, time.Minute)
+	l.Pause = or(l.Pause, 10*time.Minute)
 	return l
 }
 

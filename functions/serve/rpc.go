@@ -32,7 +32,7 @@ func unary[T any, P message[T]](a api, call func(ctx context.Context, s *Server,
 		if err != nil {
 			return err
 		}
-		body, err := s.receive(w, r, in.Single)
+		body, err := receive(w, r, s.limits.Read, in.Single)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -320,6 +321,47 @@ func TestRPCStream(t *testing.T) {
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("the end: %v", err)
 	}
+}
+
+// A client of a stream may wait longer between two messages than a body may take, but not without end.
+func TestRPCStreamPauses(t *testing.T) {
+	t.Parallel()
+	request := text[pb.ModelInferRequest](t, `model_name: "toy" inputs {name: "x" datatype: "FP32" shape: [1, 3] contents {fp32_contents: [1, 2, 3]}}`)
+	open := func(t *testing.T, limits Limits) pb.GRPCInferenceService_ModelStreamInferClient {
+		t.Helper()
+		s := toyServer(t)
+		s.limits = limits.withDefaults()
+		stream, err := pb.NewGRPCInferenceServiceClient(dial(t, listenCalls(t, s))).ModelStreamInfer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	ask := func(t *testing.T, stream pb.GRPCInferenceService_ModelStreamInferClient) {
+		t.Helper()
+		if err := stream.Send(request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("long", func(t *testing.T) {
+		t.Parallel()
+		const read = 100 * time.Millisecond
+		stream := open(t, Limits{Read: read})
+		ask(t, stream)
+		<-time.After(2 * read) // the pause itself
+		ask(t, stream)
+	})
+	t.Run("too long", func(t *testing.T) {
+		t.Parallel()
+		stream := open(t, Limits{Pause: 100 * time.Millisecond})
+		ask(t, stream)
+		if _, err := stream.Recv(); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("after a pause that is too long: %v", err)
+		}
+	})
 }
 
 func TestRPCStatistics(t *testing.T) {

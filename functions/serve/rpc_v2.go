@@ -104,13 +104,20 @@ func serveStream(s *Server, st *state, w http.ResponseWriter, r *http.Request) e
 	// The client may wait for the header before it sends.
 	_ = out.Flush()
 	for {
-		body, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			out.Close()
-			return nil
-		}
+		ended := false
+		body, err := receive(w, r, s.limits.Pause, func() ([]byte, error) {
+			body, err := in.Next()
+			if ended = errors.Is(err, io.EOF); ended {
+				return nil, nil
+			}
+			return body, err
+		})
 		if err != nil {
 			return err
+		}
+		if ended {
+			out.Close()
+			return nil
 		}
 		var req pb.ModelInferRequest
 		answer := &pb.ModelStreamInferResponse{}
