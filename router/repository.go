@@ -13,7 +13,7 @@ import (
 // serverName and extensions are what the Open Inference Protocol's server metadata says.
 const serverName = "weir"
 
-var extensions = []string{"binary_tensor_data", "model_configuration", "model_repository", "statistics"}
+var extensions = []string{"binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"}
 
 // errUnload is the answer to Triton's unload: when a model is in memory is the autoscaler's to say.
 var errUnload = &server.Error{

@@ -37,7 +37,7 @@ func fromRPC(req *pb.ModelInferRequest) (r inferRequest, raw bool, err error) {
 		if t.dtype, err = model.ParseDType(in.GetDatatype()); err != nil {
 			return r, raw, badRequest("%s.datatype: %v", where, err)
 		}
-		if err := refuse(where, in.GetParameters(), paramSharedMemory); err != nil {
+		if err := refuseSharedMemory(where, in.GetParameters()); err != nil {
 			return r, raw, err
 		}
 		switch {
@@ -61,10 +61,14 @@ func fromRPC(req *pb.ModelInferRequest) (r inferRequest, raw bool, err error) {
 		if slices.ContainsFunc(r.outputs, func(o inferOutput) bool { return o.name == out.GetName() }) {
 			return r, raw, badRequest("%s: output %q is given twice", where, out.GetName())
 		}
-		if err := refuse(where, out.GetParameters(), paramSharedMemory, paramClassification); err != nil {
+		if err := refuseSharedMemory(where, out.GetParameters()); err != nil {
 			return r, raw, err
 		}
-		r.outputs = append(r.outputs, inferOutput{name: out.GetName()})
+		classes, err := classesParam(where, out.GetParameters())
+		if err != nil {
+			return r, raw, err
+		}
+		r.outputs = append(r.outputs, inferOutput{name: out.GetName(), classes: classes})
 	}
 	return r, raw, nil
 }
@@ -77,14 +81,27 @@ func textParam(where string, p *pb.InferParameter) (string, error) {
 	return v.StringParam, nil
 }
 
-// refuse names a parameter that would change the meaning of a request and is not supported.
-func refuse(where string, params map[string]*pb.InferParameter, names ...string) error {
-	for _, name := range names {
-		if _, ok := params[name]; ok {
-			return refused(where+".parameters."+name, name)
-		}
+func refuseSharedMemory(where string, params map[string]*pb.InferParameter) error {
+	if _, ok := params[paramSharedMemory]; ok {
+		return noSharedMemory(where + ".parameters." + paramSharedMemory)
 	}
 	return nil
+}
+
+// classesParam says how many classes are asked for; 0 if it is not given.
+func classesParam(where string, params map[string]*pb.InferParameter) (int64, error) {
+	p, ok := params[paramClassification]
+	if !ok {
+		return 0, nil
+	}
+	n := p.GetInt64Param()
+	if v, ok := p.GetParameterChoice().(*pb.InferParameter_Uint64Param); ok {
+		n = int64(min(v.Uint64Param, math.MaxInt64))
+	}
+	if n < 1 {
+		return 0, badClasses(where + ".parameters." + paramClassification)
+	}
+	return n, nil
 }
 
 // fromContents makes a tensor of typed contents. The narrow types share the field of a wider one.

@@ -45,7 +45,7 @@ func serverVersion() string {
 
 // Extensions are those of the Open Inference Protocol that weir has.
 func Extensions() []string {
-	return []string{"binary_tensor_data", "model_configuration", "model_repository", "statistics"}
+	return []string{"binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"}
 }
 
 func serveV2Model(_ *Server, st *state, w http.ResponseWriter, r *http.Request) error {
@@ -167,7 +167,11 @@ func (s *Server) predictV2(ctx context.Context, st *state, req inferRequest, unl
 	for _, o := range req.outputs {
 		in.Outputs = append(in.Outputs, o.name)
 	}
-	return st.model.Predict(ctx, in)
+	out, err := st.model.Predict(ctx, in)
+	if err != nil {
+		return out, err
+	}
+	return req.classify(sig, out)
 }
 
 // choose finds the signature that a request means: the one that its parameters name, else the default one if the

@@ -30,6 +30,8 @@ type inferInput struct {
 type inferOutput struct {
 	name   string
 	binary bool
+	// classes says how many of its best classes are wanted in an output's place; 0 wants the output itself.
+	classes int64
 }
 
 // readInfer reads the JSON of an inference request; tail is the binary data behind it.
@@ -271,7 +273,8 @@ func (r *inferRequest) readOutputs(scan *scanner) error {
 				out.name, err = scan.text(where + ".name")
 			case "parameters":
 				var p params
-				if p, err = scan.params(where + ".parameters"); err == nil && p.binary != nil {
+				p, err = scan.params(where + ".parameters")
+				if out.classes = p.classes; p.binary != nil {
 					out.binary = *p.binary
 				}
 			default:

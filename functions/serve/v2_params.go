@@ -2,18 +2,18 @@ package serve
 
 import "weir.dev/weir/internal/triton"
 
-// Parameters of Triton's that would change the meaning of a request and are not supported.
+// Parameters of Triton's.
 const (
+	// paramClassification of an output asks for that many classes in its place.
 	paramClassification = "classification"
-	paramSharedMemory   = "shared_memory_region"
+	// paramSharedMemory is not supported, and would change the meaning of a request.
+	paramSharedMemory = "shared_memory_region"
 )
 
-// refused is the answer to one of them.
-func refused(at, name string) error {
-	if name == paramSharedMemory {
-		return badRequest("%s: %s", at, triton.NoSharedMemory)
-	}
-	return badRequest("%s: the classification extension is not supported: ask for the output as it is and take its largest", at)
+func noSharedMemory(at string) error { return badRequest("%s: %s", at, triton.NoSharedMemory) }
+
+func badClasses(at string) error {
+	return badRequest("%s: expected how many classes, a whole number from 1", at)
 }
 
 // params are the parameters that weir knows, of a request, an input or an output. Others are ignored, as the protocol
@@ -26,6 +26,8 @@ type params struct {
 	binary *bool
 	// size is an input's binary_data_size; -1 if it is not given.
 	size int64
+	// classes is an output's classification; 0 if it is not given.
+	classes int64
 	// contentType is base64 for strings that are encoded so, as MLServer's clients send images.
 	contentType string
 }
@@ -61,8 +63,12 @@ func (s *scanner) params(where string) (params, error) {
 			p.binary = &v
 		case "binary_data_size":
 			p.size, err = s.size(at)
-		case paramClassification, paramSharedMemory:
-			return refused(at, key)
+		case paramClassification:
+			if p.classes, err = s.size(at); err != nil || p.classes < 1 {
+				return badClasses(at)
+			}
+		case paramSharedMemory:
+			return noSharedMemory(at)
 		default:
 			err = s.skip()
 		}

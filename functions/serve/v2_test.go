@@ -35,6 +35,12 @@ func TestV2Answers(t *testing.T) {
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[1],"data":[true]}]}`},
 		{"parameters of an output are null", inferPath, `{"inputs":[{"name":"bool","shape":[1],"datatype":"BOOL","parameters":null,"data":[true]}],"outputs":[{"name":"bool_out","parameters":null}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[1],"data":[true]}]}`},
+		{"the best classes, and more than there are", inferPath, `{"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","data":[0.25,5,1,7,7,-1]}],"outputs":[{"name":"x_out","parameters":{"classification":2}}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"BYTES","shape":[2,2],"data":["5.000000:1","1.000000:2","7.000000:0","7.000000:1"]}]}`},
+		{"classes of a tensor without a batch", inferPath, `{"inputs":[{"name":"v","shape":[1,2],"datatype":"FP64","data":[0.1,1e9]}],"outputs":[{"name":"v_out","parameters":{"classification":9}}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"v_out","datatype":"BYTES","shape":[2],"data":["1000000000.000000:1","0.100000:0"]}]}`},
+		{"classes of no rows", inferPath, `{"inputs":[{"name":"x","shape":[0,3],"datatype":"FP32","data":[]}],"outputs":[{"name":"x_out","parameters":{"classification":2}}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"BYTES","shape":[0,2],"data":[]}]}`},
 		{"booleans", inferPath, `{"inputs":[{"name":"bool","shape":[2],"datatype":"BOOL","data":[true,false]}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[2],"data":[true,false]}]}`},
 	}

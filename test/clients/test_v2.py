@@ -206,16 +206,31 @@ def test_what_there_is_not(triton, digits):
     ):
         with pytest.raises(InferenceServerException, match=reason):
             call()
-    shared, output, few = tensor(module, "images", digits), module.InferRequestedOutput("classes"), module.InferRequestedOutput("probabilities", class_count=3)
+    shared, output = tensor(module, "images", digits), module.InferRequestedOutput("classes")
     shared.set_shared_memory("a", 512)
     output.set_shared_memory("a", 16)
     for inputs, outputs, reason in (
         ([shared], None, "shared memory is not supported"),
         ([tensor(module, "images", digits)], [output], "shared memory is not supported"),
-        ([tensor(module, "images", digits)], [few], "classification extension is not supported"),
     ):
         with pytest.raises(InferenceServerException, match=reason):
             client.infer("digits", inputs, outputs=outputs)
+
+
+def test_classes(triton, digits):
+    """Triton's classification extension: the best classes in the place of an output, as image_client.py asks for them."""
+    module, client = triton
+    inputs = [tensor(module, "images", digits)]
+    probabilities = client.infer("digits", inputs).as_numpy("probabilities")
+    for binary in (True, False) if module is th else (True,):
+        extra = {"binary_data": binary} if module is th else {}
+        few = module.InferRequestedOutput("probabilities", class_count=3, **extra)
+        got = client.infer("digits", inputs, outputs=[few]).as_numpy("probabilities")
+        assert got.shape == (len(digits), 3)
+        for row, numbers in zip(got, probabilities):
+            best = np.argsort(-numbers, kind="stable")[:3]
+            want = [f"{numbers[i]:.6f}:{i}" for i in best]
+            assert [c.decode() if isinstance(c, bytes) else c for c in row] == want
 
 
 def test_what_does_not_matter(triton, digits):
