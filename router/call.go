@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -130,6 +131,10 @@ func (rt *Router) serveCall(w http.ResponseWriter, r *http.Request, x *exchange)
 	}
 	defer done()
 	name, err := rt.peek(r, where)
+	if errors.Is(err, rpc.ErrNoMessage) && r.URL.Path == rpc.StreamPath {
+		rpc.NewWriter(w, r).Close()
+		return nil
+	}
 	if err != nil {
 		return bodyError(r.Context(), err)
 	}

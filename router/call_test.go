@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -163,6 +164,22 @@ func TestDispatchCalls(t *testing.T) {
 			t.Errorf("%v, %v", got, err)
 		}
 	})
+}
+
+// A client that opens a stream and has nothing to ask has done nothing wrong.
+func TestStreamOfNothing(t *testing.T) {
+	t.Parallel()
+	f := start(t, Options{Backend: replicaBackend(t, func(http.ResponseWriter, *http.Request) { t.Error("a model was asked") })})
+	s, err := inferencepb.NewGRPCInferenceServiceClient(f.conn(t)).ModelStreamInfer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := s.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("%v, %v; want the end", answer, err)
+	}
 }
 
 // TestOwnCalls are answered without waking a model.

@@ -118,6 +118,9 @@ func rawCall(t testing.TB, addr, path string, header map[string]string, body []b
 	if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc") {
 		t.Fatalf("HTTP status %d, %v", res.StatusCode, res.Header)
 	}
+	if got := res.Header.Get("Grpc-Accept-Encoding"); got != "gzip,deflate" {
+		t.Errorf("the answer says of encodings %q", got)
+	}
 	end := res.Trailer
 	if end.Get("Grpc-Status") == "" {
 		end = res.Header
@@ -300,10 +303,12 @@ func TestRPCStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The second one is wrong; each is answered before the next one is sent.
-	for i, width := range []string{"3", "2", "3"} {
-		request := text[pb.ModelInferRequest](t, `model_name: "toy" inputs {name: "x" datatype: "FP32" shape: [1, `+width+`] contents {fp32_contents: [1, 2, 3]}}`)
-		request.Id = strconv.Itoa(i)
+	// The second one is wrong, and the third for another model; each is answered before the next one is sent.
+	for i, tt := range []struct{ model, width, want string }{
+		{"toy", "3", ""}, {"toy", "2", "needs 2 elements"}, {"game", "3", `this stream goes to model "toy"`}, {"toy", "3", ""},
+	} {
+		request := text[pb.ModelInferRequest](t, `inputs {name: "x" datatype: "FP32" shape: [1, `+tt.width+`] contents {fp32_contents: [1, 2, 3]}}`)
+		request.Id, request.ModelName = strconv.Itoa(i), tt.model
 		if err := stream.Send(request); err != nil {
 			t.Fatal(err)
 		}
@@ -311,8 +316,12 @@ func TestRPCStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bad := width == "2"; bad != strings.Contains(got.GetErrorMessage(), "needs 2 elements") || got.GetInferResponse().GetId() != request.GetId() {
+		answer := got.GetInferResponse()
+		if (tt.want != "") != (got.GetErrorMessage() != "") || !strings.Contains(got.GetErrorMessage(), tt.want) || answer.GetId() != request.GetId() {
 			t.Errorf("answer %d: %v", i, got)
+		}
+		if good := tt.want == ""; good != answer.GetParameters()["triton_final_response"].GetBoolParam() {
+			t.Errorf("answer %d has parameters %v", i, answer.GetParameters())
 		}
 	}
 	if err := stream.CloseSend(); err != nil {

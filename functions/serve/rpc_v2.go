@@ -94,6 +94,22 @@ func (s *Server) infer(ctx context.Context, st *state, req *pb.ModelInferRequest
 	return toRPC(st, in, out, raw)
 }
 
+// paramFinal says of an answer of a stream that no other one comes for its request, as Triton's clients of streams may ask.
+const paramFinal = "triton_final_response"
+
+// inferOne answers one request of a stream.
+func (s *Server) inferOne(ctx context.Context, st *state, req *pb.ModelInferRequest) (*pb.ModelInferResponse, error) {
+	if name := req.GetModelName(); name != st.meta.Name {
+		return nil, badRequest("this stream goes to model %q, as its first message did: open another one for %q", st.meta.Name, name)
+	}
+	answer, err := s.infer(ctx, st, req)
+	if err != nil {
+		return nil, err
+	}
+	answer.Parameters = map[string]*pb.InferParameter{paramFinal: {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
+	return answer, nil
+}
+
 // serveStream answers each request of a stream, in order. An error of one ends neither the stream nor the others.
 func serveStream(s *Server, st *state, w http.ResponseWriter, r *http.Request) error {
 	in, err := rpc.NewReader(r, s.limits.Body)
@@ -124,7 +140,7 @@ func serveStream(s *Server, st *state, w http.ResponseWriter, r *http.Request) e
 		if err := rpc.Unmarshal(body, &req); err != nil {
 			return err
 		}
-		answer.InferResponse, err = s.infer(r.Context(), st, &req)
+		answer.InferResponse, err = s.inferOne(r.Context(), st, &req)
 		if err != nil {
 			if r.Context().Err() != nil {
 				return r.Context().Err()

@@ -24,6 +24,8 @@ const Prefix = 5
 const (
 	Gzip    = "gzip"
 	Deflate = "deflate"
+	// accepted is what the header of an answer says of them.
+	accepted = Gzip + "," + Deflate
 )
 
 // reserve bounds what a length alone makes the server set aside.
@@ -117,7 +119,7 @@ type Start struct {
 func (r *Reader) Peek(body io.ReadCloser, short int64, look func(message []byte, whole bool) (enough bool, err error)) (Start, error) {
 	head, length, compressed, err := r.Head()
 	if errors.Is(err, io.EOF) {
-		return Start{}, Malformed("the call has no message")
+		return Start{}, ErrNoMessage
 	}
 	if err != nil {
 		return Start{}, err
@@ -212,7 +214,7 @@ func cutShort(err error) error {
 func (r *Reader) Single() ([]byte, error) {
 	message, err := r.next()
 	if errors.Is(err, io.EOF) {
-		return nil, Malformed("the call has no message")
+		return nil, ErrNoMessage
 	}
 	if err != nil {
 		return nil, err
@@ -252,6 +254,9 @@ func (r *Reader) decompress(message []byte) ([]byte, error) {
 func Malformed(message string) error {
 	return &server.Error{Status: http.StatusBadRequest, Message: "malformed gRPC call: " + message}
 }
+
+// ErrNoMessage says that a call ended before its first message, which only a stream may.
+var ErrNoMessage = Malformed("the call has no message")
 
 // Writer writes the answer of a call.
 type Writer struct {
@@ -361,6 +366,6 @@ func (w *Writer) begin() {
 	if w.compress {
 		h.Set(headerEncoding, Gzip)
 	}
-	h.Set(headerAccept, Gzip+","+Deflate)
+	h.Set(headerAccept, accepted)
 	w.w.WriteHeader(http.StatusOK)
 }

@@ -143,6 +143,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *server.Error) {
 	h.Del("Content-Length")
 	h.Del("Trailer")
 	h.Set("Content-Type", ContentType)
+	h.Set(headerAccept, accepted) // a client whose encoding was refused may take another
 	setStatus(h, e)
 	w.WriteHeader(http.StatusOK)
 }
