@@ -87,7 +87,7 @@ func TestV2Malformed(t *testing.T) {
 		{"unknown model", call{path: "/v2/models/nope/infer", body: good.body}, 404, `this server has "toy"`},
 		{"unknown version", call{path: "/v2/models/toy/versions/4/infer", body: good.body}, 404, "no version 4"},
 		{"wrong method", call{method: http.MethodGet, path: inferPath}, 405, "expected POST"},
-		{"content type", call{path: inferPath, header: map[string]string{"Content-Type": "application/octet-stream"}, body: good.body}, 415, headerJSONLength},
+		{"content type", call{path: inferPath, header: map[string]string{"Content-Type": "application/xml"}, body: good.body}, 415, headerJSONLength},
 		{"oversized body", post(`{"id":"` + strings.Repeat("a", 1<<16) + `"}`), 413, "limit of 65536 bytes"},
 	})
 }

@@ -320,8 +320,8 @@ func TestRPCStream(t *testing.T) {
 		if (tt.want != "") != (got.GetErrorMessage() != "") || !strings.Contains(got.GetErrorMessage(), tt.want) || answer.GetId() != request.GetId() {
 			t.Errorf("answer %d: %v", i, got)
 		}
-		if good := tt.want == ""; good != answer.GetParameters()["triton_final_response"].GetBoolParam() {
-			t.Errorf("answer %d has parameters %v", i, answer.GetParameters())
+		if !answer.GetParameters()["triton_final_response"].GetBoolParam() || answer.GetModelName() != "toy" || answer.GetModelVersion() != "3" {
+			t.Errorf("answer %d: %v", i, answer)
 		}
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -329,6 +329,13 @@ func TestRPCStream(t *testing.T) {
 	}
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("the end: %v", err)
+	}
+	got, err := c.ModelStatistics(t.Context(), &pb.ModelStatisticsRequest{Name: "toy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := got.GetModelStats()[0].GetInferenceStats(); s.GetSuccess().GetCount() != 2 || s.GetFail().GetCount() != 2 {
+		t.Errorf("each request of a stream counts: %v", s)
 	}
 }
 
@@ -388,7 +395,8 @@ func TestRPCStatistics(t *testing.T) {
 	m := got.GetModelStats()[0]
 	stats := m.GetInferenceStats()
 	if m.GetInferenceCount() != 2 || m.GetExecutionCount() != 1 || m.GetLastInference() == 0 ||
-		stats.GetSuccess().GetCount() != 1 || stats.GetFail().GetCount() != 1 || stats.GetComputeInfer().GetNs() == 0 {
+		stats.GetSuccess().GetCount() != 1 || stats.GetFail().GetCount() != 1 || stats.GetComputeInfer().GetNs() == 0 ||
+		stats.GetQueue().GetCount() != 1 || stats.GetComputeInput().GetCount() != 1 || stats.GetComputeOutput().GetCount() != 1 {
 		t.Errorf("%v", m)
 	}
 }

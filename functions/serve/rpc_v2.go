@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -102,12 +103,7 @@ func (s *Server) inferOne(ctx context.Context, st *state, req *pb.ModelInferRequ
 	if name := req.GetModelName(); name != st.meta.Name {
 		return nil, badRequest("this stream goes to model %q, as its first message did: open another one for %q", st.meta.Name, name)
 	}
-	answer, err := s.infer(ctx, st, req)
-	if err != nil {
-		return nil, err
-	}
-	answer.Parameters = map[string]*pb.InferParameter{paramFinal: {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
-	return answer, nil
+	return s.infer(ctx, st, req)
 }
 
 // serveStream answers each request of a stream, in order. An error of one ends neither the stream nor the others.
@@ -140,14 +136,20 @@ func serveStream(s *Server, st *state, w http.ResponseWriter, r *http.Request) e
 		if err := rpc.Unmarshal(body, &req); err != nil {
 			return err
 		}
+		start, status := time.Now(), http.StatusOK
 		answer.InferResponse, err = s.inferOne(r.Context(), st, &req)
 		if err != nil {
 			if r.Context().Err() != nil {
 				return r.Context().Err()
 			}
+			e := translate(err)
 			// The id tells the client which of its requests failed.
-			answer.ErrorMessage, answer.InferResponse = translate(err).Message, &pb.ModelInferResponse{Id: req.GetId()}
+			answer.ErrorMessage, answer.InferResponse, status = e.Message, &pb.ModelInferResponse{
+				Id: req.GetId(), ModelName: st.meta.Name, ModelVersion: strconv.FormatInt(st.meta.Version, 10),
+			}, e.Status
 		}
+		s.statistics.observe(status, time.Since(start))
+		answer.InferResponse.Parameters = map[string]*pb.InferParameter{paramFinal: {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
 		if err := out.Send(answer); err != nil {
 			return err
 		}

@@ -191,9 +191,9 @@ func (s *Server) adaptWith(a api, rt route, writeError func(http.ResponseWriter,
 		Log:        &s.log,
 		Translate:  translate,
 		WriteError: writeError,
-		Observe: func(_ *http.Request, status int, took time.Duration) {
+		Observe: func(r *http.Request, status int, took time.Duration) {
 			s.metrics.observe(a, status, took)
-			if a.predicts() {
+			if a.predicts() && r.URL.Path != rpc.StreamPath { // whose requests are counted one by one
 				s.statistics.observe(status, took)
 			}
 		},

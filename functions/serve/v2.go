@@ -113,9 +113,10 @@ func serveV2Infer(s *Server, st *state, w http.ResponseWriter, r *http.Request, 
 	}
 	header := r.Header.Get(headerJSONLength)
 	contentType := r.Header.Get("Content-Type")
-	if !isJSON(contentType) && (header == "" || mediaType(contentType) != "application/octet-stream") {
+	// Octets are JSON, too, if no header says where it ends: some clients call every body so, and Triton does not look.
+	if !isJSON(contentType) && mediaType(contentType) != contentBinary {
 		return statusError(http.StatusUnsupportedMediaType,
-			"content type %q is not supported: expected application/json, or application/octet-stream with %s", contentType, headerJSONLength)
+			"content type %q is not supported: expected application/json, or %s with %s", contentType, contentBinary, headerJSONLength)
 	}
 	body, err := s.readBody(w, r, m)
 	if err != nil {
@@ -150,6 +151,15 @@ func (s *Server) inferV2(ctx context.Context, st *state, body, tail []byte, form
 	return writeInfer(st, req, out, form)
 }
 
+// asColumn makes a batch of single values of what Triton's clients send as [N, 1]: in its configuration no tensor has the batch's
+// dimension alone.
+func asColumn(spec model.TensorSpec, t model.Tensor) model.Tensor {
+	if spec.Batched() && len(spec.Shape) == 1 && len(t.Shape) == 2 && t.Shape[1] == 1 {
+		t.Shape = t.Shape[:1]
+	}
+	return t
+}
+
 // predictV2 predicts. The limit of instances is one of JSON: data that came in binary form is bounded by its size.
 func (s *Server) predictV2(ctx context.Context, st *state, req inferRequest, unlimited bool) (model.Response, error) {
 	sig, err := req.choose(st)
@@ -162,7 +172,7 @@ func (s *Server) predictV2(ctx context.Context, st *state, req inferRequest, unl
 		if !unlimited && spec.Batched() && len(t.shape) > 0 && t.shape[0] > int64(s.limits.Instances) {
 			return model.Response{}, tooMany(s.limits.Instances)
 		}
-		in.Inputs[t.name] = t.tensor
+		in.Inputs[t.name] = asColumn(spec, t.tensor)
 	}
 	for _, o := range req.outputs {
 		in.Outputs = append(in.Outputs, o.name)

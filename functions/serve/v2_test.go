@@ -41,6 +41,8 @@ func TestV2Answers(t *testing.T) {
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"v_out","datatype":"BYTES","shape":[2],"data":["1000000000.000000:1","0.100000:0"]}]}`},
 		{"classes of no rows", inferPath, `{"inputs":[{"name":"x","shape":[0,3],"datatype":"FP32","data":[]}],"outputs":[{"name":"x_out","parameters":{"classification":2}}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"x_out","datatype":"BYTES","shape":[0,2],"data":[]}]}`},
+		{"a batch of single values with a dimension of 1 for each", inferPath, `{"inputs":[{"name":"bytes","shape":[2,1],"datatype":"BYTES","data":["a","b"]}]}`,
+			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bytes_out","datatype":"BYTES","shape":[2],"data":["a","b"]}]}`},
 		{"booleans", inferPath, `{"inputs":[{"name":"bool","shape":[2],"datatype":"BOOL","data":[true,false]}]}`,
 			`{"model_name":"toy","model_version":"3","outputs":[{"name":"bool_out","datatype":"BOOL","shape":[2],"data":[true,false]}]}`},
 	}
@@ -52,6 +54,16 @@ func TestV2Answers(t *testing.T) {
 				t.Errorf("status %d\n got %s\nwant %s", w.Code, got, tt.want)
 			}
 		})
+	}
+}
+
+// Some clients say of every body that it is octets: without the header of binary data it is JSON, as Triton has it.
+func TestV2JSONAsOctets(t *testing.T) {
+	t.Parallel()
+	w := call{path: inferPath, header: map[string]string{"Content-Type": "application/octet-stream"},
+		body: `{"inputs":[{"name":"bool","shape":[1],"datatype":"BOOL","data":[true]}]}`}.do(t, toyServer(t).Handler())
+	if w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("status %d, %v: %s", w.Code, w.Header(), w.Body)
 	}
 }
 
