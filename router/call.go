@@ -50,7 +50,7 @@ func (rt *Router) ownCalls() map[string]ownCall {
 		v2 + "ServerMetadata": {
 			func() proto.Message { return &inferencepb.ServerMetadataRequest{} },
 			func(context.Context, proto.Message) (proto.Message, error) {
-				return &inferencepb.ServerMetadataResponse{Name: serverName, Version: rt.version, Extensions: extensions}, nil
+				return &inferencepb.ServerMetadataResponse{Name: serverName, Version: rt.version, Extensions: triton.Extensions()}, nil
 			},
 		},
 		v2 + "RepositoryIndex": {

@@ -1,6 +1,10 @@
 package router
 
-import "net/http"
+import (
+	"net/http"
+
+	"weir.dev/weir/internal/triton"
+)
 
 // listedModel is a model in GET /v1/models.
 type listedModel struct {
@@ -49,5 +53,5 @@ func (rt *Router) listV2(w http.ResponseWriter, _ *http.Request) error {
 
 // serverV2 is the Open Inference Protocol's server metadata.
 func (rt *Router) serverV2(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, map[string]any{"name": serverName, "version": rt.version, "extensions": extensions})
+	return writeJSON(w, map[string]any{"name": serverName, "version": rt.version, "extensions": triton.Extensions()})
 }

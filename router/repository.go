@@ -10,10 +10,8 @@ import (
 	"weir.dev/weir/internal/server"
 )
 
-// serverName and extensions are what the Open Inference Protocol's server metadata says.
+// serverName is what the Open Inference Protocol's server metadata says.
 const serverName = "weir"
-
-var extensions = []string{"binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"}
 
 // errUnload is the answer to Triton's unload: when a model is in memory is the autoscaler's to say.
 var errUnload = &server.Error{

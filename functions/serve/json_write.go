@@ -79,17 +79,9 @@ func (w *tensorWriter) element(name string, t model.Tensor, i int64, b64 bool) e
 }
 
 func (w *tensorWriter) float(name string, d model.DType, b []byte) error {
-	var f float64
-	bits := 32
-	switch d {
-	case model.Float32:
-		f = float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
-	case model.Float64:
-		f, bits = math.Float64frombits(binary.LittleEndian.Uint64(b)), 64
-	case model.Float16:
-		f = float64(fromHalf(binary.LittleEndian.Uint16(b)))
-	default:
-		f = float64(fromBrain(binary.LittleEndian.Uint16(b)))
+	f, bits := realOf(d, b), 32
+	if d == model.Float64 {
+		bits = 64
 	}
 	if w.noHalves && (d == model.Float16 || d == model.BFloat16) {
 		return badRequest("output %q is %v, which this protocol's JSON does not carry: ask for binary_data", name, d)

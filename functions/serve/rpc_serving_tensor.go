@@ -196,8 +196,19 @@ func toTensorProto(t model.Tensor) *tensorpb.TensorProto {
 
 // realAt is element i of a tensor of floating-point numbers.
 func realAt(t model.Tensor, i int64) float64 {
-	if t.DType == model.Float64 {
-		return math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:]))
+	return realOf(t.DType, t.Data[i*int64(t.DType.Size()):])
+}
+
+// realOf is the floating-point number at the start of an element's bytes.
+func realOf(d model.DType, b []byte) float64 {
+	switch d {
+	case model.Float32:
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
+	case model.Float64:
+		return math.Float64frombits(binary.LittleEndian.Uint64(b))
+	case model.Float16:
+		return float64(fromHalf(binary.LittleEndian.Uint16(b)))
+	default:
+		return float64(fromBrain(binary.LittleEndian.Uint16(b)))
 	}
-	return float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
 }

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"weir.dev/weir/functions/model"
 	"weir.dev/weir/internal/rpc"
+	"weir.dev/weir/internal/triton"
 	pb "weir.dev/weir/proto/inference"
 )
 
@@ -42,7 +42,7 @@ func rpcReady(_ context.Context, _ *Server, st *state, _ *pb.ServerReadyRequest)
 }
 
 func rpcServer(_ context.Context, _ *Server, _ *state, _ *pb.ServerMetadataRequest) (proto.Message, error) {
-	return &pb.ServerMetadataResponse{Name: serverName, Version: serverVersion(), Extensions: Extensions()}, nil
+	return &pb.ServerMetadataResponse{Name: serverName, Version: serverVersion(), Extensions: triton.Extensions()}, nil
 }
 
 // rpcModelReady answers whether, so that a model that loads is no error.
@@ -62,7 +62,7 @@ func rpcMetadata(_ context.Context, _ *Server, st *state, req *pb.ModelMetadataR
 		return nil, err
 	}
 	return &pb.ModelMetadataResponse{
-		Name: st.meta.Name, Versions: []string{strconv.FormatInt(st.meta.Version, 10)}, Platform: st.meta.Platform,
+		Name: st.meta.Name, Versions: []string{st.version()}, Platform: st.meta.Platform,
 		Inputs: rpcSpecs(sig.Inputs), Outputs: rpcSpecs(sig.Outputs),
 	}, nil
 }
@@ -98,7 +98,28 @@ func (s *Server) infer(ctx context.Context, st *state, req *pb.ModelInferRequest
 // paramFinal says of an answer of a stream that no other one comes for its request, as Triton's clients of streams may ask.
 const paramFinal = "triton_final_response"
 
-// inferOne answers one request of a stream.
+// answerOne answers one request of a stream and counts it. What is wrong with the request is told in the answer; an error is the
+// stream's own end.
+func (s *Server) answerOne(ctx context.Context, st *state, req *pb.ModelInferRequest) (*pb.ModelStreamInferResponse, error) {
+	start, status := time.Now(), http.StatusOK
+	answer := &pb.ModelStreamInferResponse{}
+	var err error
+	if answer.InferResponse, err = s.inferOne(ctx, st, req); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		e := translate(err)
+		status = e.Status
+		answer.ErrorMessage = e.Message
+		// The id tells the client which of its requests failed.
+		answer.InferResponse = &pb.ModelInferResponse{Id: req.GetId(), ModelName: st.meta.Name, ModelVersion: st.version()}
+	}
+	s.statistics.observe(status, time.Since(start))
+	answer.InferResponse.Parameters = map[string]*pb.InferParameter{paramFinal: {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
+	return answer, nil
+}
+
+// inferOne is infer of a stream's request, which goes where the stream went.
 func (s *Server) inferOne(ctx context.Context, st *state, req *pb.ModelInferRequest) (*pb.ModelInferResponse, error) {
 	if name := req.GetModelName(); name != st.meta.Name {
 		return nil, badRequest("this stream goes to model %q, as its first message did: open another one for %q", st.meta.Name, name)
@@ -132,24 +153,13 @@ func serveStream(s *Server, st *state, w http.ResponseWriter, r *http.Request) e
 			return nil
 		}
 		var req pb.ModelInferRequest
-		answer := &pb.ModelStreamInferResponse{}
 		if err := rpc.Unmarshal(body, &req); err != nil {
 			return err
 		}
-		start, status := time.Now(), http.StatusOK
-		answer.InferResponse, err = s.inferOne(r.Context(), st, &req)
+		answer, err := s.answerOne(r.Context(), st, &req)
 		if err != nil {
-			if r.Context().Err() != nil {
-				return r.Context().Err()
-			}
-			e := translate(err)
-			// The id tells the client which of its requests failed.
-			answer.ErrorMessage, answer.InferResponse, status = e.Message, &pb.ModelInferResponse{
-				Id: req.GetId(), ModelName: st.meta.Name, ModelVersion: strconv.FormatInt(st.meta.Version, 10),
-			}, e.Status
+			return err
 		}
-		s.statistics.observe(status, time.Since(start))
-		answer.InferResponse.Parameters = map[string]*pb.InferParameter{paramFinal: {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
 		if err := out.Send(answer); err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -235,7 +234,7 @@ func toRPC(st *state, in inferRequest, out model.Response, raw bool) (*pb.ModelI
 		d := out.Outputs[o.name].DType
 		raw = raw || d == model.Float16 || d == model.BFloat16
 	}
-	answer := &pb.ModelInferResponse{ModelName: st.meta.Name, ModelVersion: strconv.FormatInt(st.meta.Version, 10), Id: in.id}
+	answer := &pb.ModelInferResponse{ModelName: st.meta.Name, ModelVersion: st.version(), Id: in.id}
 	for _, o := range names {
 		t := out.Outputs[o.name]
 		to := &pb.ModelInferResponse_InferOutputTensor{Name: o.name, Datatype: t.DType.String(), Shape: t.Shape}

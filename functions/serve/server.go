@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -59,6 +60,9 @@ type state struct {
 	meta  model.Metadata
 	err   error
 }
+
+// version is the model's, as the protocols' texts have it.
+func (st *state) version() string { return strconv.FormatInt(st.meta.Version, 10) }
 
 var errLoading = errors.New("model is loading")
 

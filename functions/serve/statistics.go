@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -88,7 +87,7 @@ func (s *statistics) of(st *state) v2Statistics {
 	defer s.mu.Unlock()
 	none := duration{Count: s.compute.Count}
 	v := v2Statistics{
-		Name: st.meta.Name, Version: strconv.FormatInt(st.meta.Version, 10), InferenceCount: s.inferences, ExecutionCount: s.executions,
+		Name: st.meta.Name, Version: st.version(), InferenceCount: s.inferences, ExecutionCount: s.executions,
 		InferenceStats: map[string]duration{
 			"success": s.success, "fail": s.fail, "compute_infer": s.compute,
 			// Requests wait before the replicas and not in them, and decoding and encoding count in success alone: these took no

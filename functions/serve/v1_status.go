@@ -40,7 +40,7 @@ func serveV1Status(_ *Server, st *state, w http.ResponseWriter, r *http.Request)
 	if err := checkTarget(st, exchangeOf(r).target); err != nil {
 		return err
 	}
-	v := v1Version{Version: strconv.FormatInt(st.meta.Version, 10), State: "AVAILABLE"}
+	v := v1Version{Version: st.version(), State: "AVAILABLE"}
 	v.Status.Code = "OK"
 	return encodeJSON(w, v1Status{Name: st.meta.Name, Ready: true, Versions: []v1Version{v}})
 }
@@ -85,7 +85,7 @@ func serveV1Metadata(_ *Server, st *state, w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	var m v1Metadata
-	m.Spec.Name, m.Spec.Version = st.meta.Name, strconv.FormatInt(st.meta.Version, 10)
+	m.Spec.Name, m.Spec.Version = st.meta.Name, st.version()
 	m.Metadata.SignatureDef.SignatureDef = make(map[string]v1Signature)
 	for name, sig := range st.meta.Signatures {
 		m.Metadata.SignatureDef.SignatureDef[name] = v1Signature{Inputs: v1Tensors(sig.Inputs), Outputs: v1Tensors(sig.Outputs), Method: sig.Method}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"weir.dev/weir/functions/model"
+	"weir.dev/weir/internal/triton"
 )
 
 // headerJSONLength says how much of a body is JSON; binary tensor data follows it.
@@ -30,7 +31,7 @@ func serveV2Server(_ *Server, _ *state, w http.ResponseWriter, _ *http.Request) 
 		Name       string   `json:"name"`
 		Version    string   `json:"version"`
 		Extensions []string `json:"extensions"`
-	}{serverName, serverVersion(), Extensions()})
+	}{serverName, serverVersion(), triton.Extensions()})
 }
 
 // serverName is what the server's metadata says.
@@ -41,11 +42,6 @@ func serverVersion() string {
 		return info.Main.Version
 	}
 	return "(devel)"
-}
-
-// Extensions are those of the Open Inference Protocol that weir has.
-func Extensions() []string {
-	return []string{"binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"}
 }
 
 func serveV2Model(_ *Server, st *state, w http.ResponseWriter, r *http.Request) error {
@@ -82,7 +78,7 @@ func serveV2Metadata(_ *Server, st *state, w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	return encodeJSON(w, v2Metadata{
-		Name: st.meta.Name, Versions: []string{strconv.FormatInt(st.meta.Version, 10)}, Platform: st.meta.Platform,
+		Name: st.meta.Name, Versions: []string{st.version()}, Platform: st.meta.Platform,
 		Inputs: v2Tensors(sig.Inputs), Outputs: v2Tensors(sig.Outputs),
 	})
 }

@@ -2,9 +2,8 @@ package serve
 
 import (
 	"cmp"
-	"encoding/binary"
+	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 
@@ -46,12 +45,12 @@ func bestClasses(t model.Tensor, batched bool, count int64) (model.Tensor, error
 		count = min(count, t.Len()/rows)
 	}
 	if rows*count > classesLimit {
-		return classes, badRequest("%d classes for each of %d rows are over the limit of %d in all", count, rows, classesLimit)
+		return classes, fmt.Errorf("%d classes for each of %d rows are over the limit of %d in all", count, rows, classesLimit)
 	}
 	classes.Shape = append(classes.Shape, count)
 	switch t.DType {
 	case model.Bool, model.Bytes:
-		return classes, badRequest("%v has no order: classes are asked for of numbers", t.DType)
+		return classes, fmt.Errorf("%v has no order: classes are asked for of numbers", t.DType)
 	case model.Uint64:
 		classes.Strings = best(integersOf[uint64](t), rows, count, func(b []byte, v uint64) []byte { return strconv.AppendUint(b, v, 10) })
 	case model.Float16, model.BFloat16, model.Float32, model.Float64:
@@ -87,14 +86,7 @@ func best[T cmp.Ordered](values []T, rows, count int64, text func([]byte, T) []b
 func realsOf(t model.Tensor) []float64 {
 	out := make([]float64, t.Len())
 	for i := range out {
-		switch t.DType {
-		case model.Float16:
-			out[i] = float64(fromHalf(binary.LittleEndian.Uint16(t.Data[2*i:])))
-		case model.BFloat16:
-			out[i] = float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(t.Data[2*i:])) << 16))
-		default:
-			out[i] = realAt(t, int64(i))
-		}
+		out[i] = realAt(t, int64(i))
 	}
 	return out
 }

@@ -274,7 +274,8 @@ func (r *inferRequest) readOutputs(scan *scanner) error {
 			case "parameters":
 				var p params
 				p, err = scan.params(where + ".parameters")
-				if out.classes = p.classes; p.binary != nil {
+				out.classes = p.classes
+				if p.binary != nil {
 					out.binary = *p.binary
 				}
 			default:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -124,7 +123,7 @@ func (s *Server) index(st *state, readyOnly bool) []*pb.RepositoryIndexResponse_
 	m := &pb.RepositoryIndexResponse_ModelIndex{Name: s.name, State: "READY"}
 	switch {
 	case st.err == nil:
-		m.Version = strconv.FormatInt(st.meta.Version, 10)
+		m.Version = st.version()
 	case readyOnly:
 		return nil
 	case failed(st) != nil:

@@ -1,4 +1,4 @@
-// Package triton says what Triton's clients may ask for that weir has not, so that routers and functions say the same.
+// Package triton says what of Triton's weir has and has not, so that routers and functions say the same.
 package triton
 
 import (
@@ -7,6 +7,11 @@ import (
 
 	"weir.dev/weir/internal/server"
 )
+
+// Extensions returns Triton's extensions of the Open Inference Protocol that weir has.
+func Extensions() []string {
+	return []string{"binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"}
+}
 
 // NoSharedMemory is why a tensor cannot lie in shared memory.
 const NoSharedMemory = "shared memory is not supported, since replicas run apart from their clients: send tensors in the request"
